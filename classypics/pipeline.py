@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['TYPES', 'build', 'Drawn', 'Frame', 'Pipeline', 'shipped', 'models', 'find_model']
 
-# %% ../nbs/09_pipeline.ipynb #4838c697
-import json, math
+# %% ../nbs/09_pipeline.ipynb #30a86e43
+import json
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path

@@ -59,7 +59,7 @@ def test_a_module_imports_only_earlier_lessons(module):
     lesson = exported_by()
     assert module.stem in lesson, f"classypics/{module.name}: no notebook exports it"
     wrong = []
-    for name, line in imports(ast.walk(parsed(module))):
+    for name, line in sorted(set(imports(ast.walk(parsed(module))))):
         package, _, imported = name.partition(".")
         theirs = lesson.get(imported.split(".")[0], "no lesson")
         if package == "classypics" and not imported.startswith("_") and theirs >= lesson[module.stem]:
@@ -127,7 +127,7 @@ def test_lint():
         pytest.fail(done.stdout + done.stderr, pytrace=False)
 
 
-def test_wheel_holds_everything(tmp_path):
+def test_sdist_and_wheel_hold_everything(tmp_path):
     pytest.importorskip("setuptools")
     tree = tmp_path / "tree"
     tree.mkdir()
@@ -136,11 +136,16 @@ def test_wheel_holds_everything(tmp_path):
     shutil.copytree(PACKAGE, tree / "classypics", ignore=shutil.ignore_patterns("__pycache__"))
     (tree / "classypics/pretrained/probe").mkdir(parents=True)
     (tree / "classypics/pretrained/probe/model.safetensors").write_bytes(b"probe")
+    done = subprocess.run([sys.executable, "setup.py", "sdist", "-d", tmp_path], cwd=tree, capture_output=True,
+                          text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
     done = subprocess.run([sys.executable, "-m", "pip", "wheel", "--no-index", "--no-deps", "--no-build-isolation",
-                           "--disable-pip-version-check", "-w", tmp_path, tree], capture_output=True, text=True)
+                           "--disable-pip-version-check", "-w", tmp_path, next(tmp_path.glob("*.tar.gz"))],
+                          capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     wheel = zipfile.ZipFile(next(tmp_path.glob("*.whl")))
-    expected = {p.relative_to(tree).as_posix() for p in (tree / "classypics").rglob("*") if p.is_file()}
-    assert not expected - set(wheel.namelist()), f"the wheel lacks {sorted(expected - set(wheel.namelist()))}"
+    files = {p.relative_to(ROOT).as_posix() for p in PACKAGE.rglob("*") if p.is_file() and p.suffix != ".pyc"}
+    lacking = (files | {"classypics/pretrained/probe/model.safetensors"}) - set(wheel.namelist())
+    assert not lacking, f"the wheel lacks {sorted(lacking)}"
     entry = next(n for n in wheel.namelist() if n.endswith("entry_points.txt"))
     assert "classypics=classypics.cli:main" in wheel.read(entry).decode().replace(" ", "")

@@ -68,6 +68,7 @@ def run(notebook: Path):
     from nbdev.process import NBProcessor
     from tqdm import tqdm
 
+    sys.path.insert(0, str(ROOT))
     from classypics.core import replacing
 
     os.chdir(notebook.parent)

@@ -1,0 +1,2 @@
+class Augment:
+    def __init__(self, specs): pass

@@ -1,0 +1,3 @@
+def inception(*a): pass
+score=train_judge=inception
+class FeatureNet: pass

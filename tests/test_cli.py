@@ -1,0 +1,117 @@
+"What a person's mistakes get: one sentence, exit status 2, nothing lost."
+
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from classypics.cli import run
+from classypics.core import InputError
+from classypics.recipe import Recipe, train
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    out = tmp_path_factory.mktemp("models") / "digits"
+    train(Recipe("digits", out=str(out), steps=20, widths=[8, 16]), progress=False)
+    return out
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    root = tmp_path_factory.mktemp("photos")
+    for name, colour in {"red": (200, 30, 30), "a b_c": (30, 30, 200)}.items():
+        (root / name).mkdir()
+        for i in range(12):
+            Image.new("RGB", (28, 20), tuple(c + i for c in colour)).save(root / name / f"{i}.png")
+    return root
+
+
+MISTAKES = {
+    "trian --data digits": "did you mean 'train'",
+    "train": "needs data",
+    "train --data digts": "did you mean 'digits'",
+    "train --data folder:not/there": "not/there",
+    "train --data digits --minuts 3": "did you mean '--minutes'",
+    "train --data digits --step 3": "unknown option '--step'",
+    "train --data digits --steps many": "--steps takes a whole number, not 'many'",
+    "train --data digits --steps 0": "steps must be a number above 0",
+    "train --data digits --minutes -1": "minutes must be a number above 0",
+    "train --data digits --steps 5 --minutes 1": "either steps or minutes",
+    "train --data digits --batch-size 0": "batch_size must be a number above 0",
+    "train --data digits --size 0": "size '0' is out of range",
+    "train --data digits --size big": "size 'big' is not a size",
+    "train --data digits --widths [8,8,8,8,8]": "too small for 5 levels",
+    "train --data digits --prediction epsilon": "unknown prediction 'epsilon'",
+    "train --data digits --schedule karras": "unknown schedule 'karras'",
+    "train --data digits --augment [flop]": "did you mean 'flip'",
+    "train --data digits --device tpu": "device 'tpu' cannot be used here",
+    "train --config not-there.yaml --data digits": "not-there.yaml",
+    "train digits": "digits",
+    "sample MODEL --class eleven": "unknown class 'eleven'",
+    "sample MODEL --num-images 0": "num_images must be at least 1",
+    "sample MODEL --num-inference-steps 0": "num_inference_steps must be at least 1",
+    "sample MODEL --sampler magic": "unknown sampler 'magic'",
+    "sample MODEL --out OUT/pictures.doc": "has no ending of an image file",
+    "sample not-there": "unknown model 'not-there'",
+    "sample fashion-mnits": "did you mean 'fashion-mnist'",
+    "evaluate MODEL --num-images 0": "num_images must be at least 1",
+    "evaluate MODEL --num-images 3": "3",
+    "data folder:not/there": "not/there",
+    "data": "data",
+}
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_one_sentence_before_anything_is_done(line, model, tmp_path, monkeypatch):
+    monkeypatch.setenv("CLASSYPICS_OUTPUTS", str(tmp_path / "outputs"))
+    arguments = [a.replace("MODEL", str(model)).replace("OUT", str(tmp_path)) for a in line.split()]
+    with pytest.raises(InputError) as mistake:
+        run(arguments)
+    said = str(mistake.value)
+    assert MISTAKES[line] in said and "\n" not in said, said
+    assert not list(tmp_path.rglob("*.safetensors")) and not list(tmp_path.rglob("*.png"))
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [("data: digits\nminuts: 3\n", "minuts"), ("- digits\n", "recipe"), ("data: digits\nsteps: many\n", "many"), ("a: [", "recipe")],
+)
+def test_a_wrong_recipe_file(text, expected, tmp_path):
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(InputError, match=expected):
+        run(["train", "--config", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
+
+
+def test_exit_status_and_no_traceback(tmp_path):
+    command = [sys.executable, "-c", "from classypics.cli import main; main()", "train", "--data", "folder:nowhere"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("classypics: ") and done.stderr.count("\n") == 1 and "nowhere" in done.stderr
+
+
+def test_another_run_is_never_written_over(model):
+    before = {p: p.read_bytes() for p in model.rglob("*") if p.is_file()}
+    for options in (["--data", "digits"], ["--resume", "--lr", "0.1"], ["--resume", "--data", "mnist"]):
+        with pytest.raises(InputError, match="--overwrite"):
+            run(["train", "--out", str(model), *options])
+    assert {p: p.read_bytes() for p in model.rglob("*") if p.is_file()} == before
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(InputError, match="belong to no run"):
+        run(["train", "--data", "digits", "--out", str(tmp_path), "--overwrite"])
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_a_folder_of_photographs_from_end_to_end(photos, tmp_path):
+    out = tmp_path / "run"
+    run(["train", "--data", f"folder:{photos}", "--steps", "30", "--widths", "[8,16]", "--out", str(out)])
+    run(["sample", str(out), "--class", "a b_c", "--num-images", "3", "--out", str(tmp_path / "x.png"), "--film", str(tmp_path / "x.gif")])
+    from classypics import Pipeline
+
+    assert Pipeline.from_pretrained(out)("red").images[0].size == (28, 20)  # PIL says width first
+    assert Image.open(tmp_path / "x.gif").n_frames == 24 and (out / "report.html").stat().st_size > 5000

@@ -1,0 +1,71 @@
+"A run killed at any moment and resumed ends in the same bytes as one that was left alone."
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from classypics.recipe import Recipe, read_log, train
+
+OPTIONS = "--data digits --steps 300 --batch-size 16 --widths [8,16] --save-every 0.2".split()
+
+
+def start(out, *more):
+    command = [sys.executable, "-c", "from classypics.cli import main; main()", "train", *OPTIONS, "--out", str(out), *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+
+def wait_for_step(process, out, step):
+    "Until the log has passed `step` and something has been saved that a resumed run can go on from."
+    while True:
+        rows = read_log(out / "log.csv")
+        if rows and rows[-1]["step"] >= step and (out / "resume" / "state.safetensors").exists():
+            return
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "one_go"
+    process = start(out)
+    assert process.wait() == 0, process.stdout.read()
+    return out
+
+
+def test_three_kills_change_nothing(undisturbed, tmp_path):
+    out = tmp_path / "killed"
+    for step in (40, 120, 220):
+        process = start(out, "--resume")
+        wait_for_step(process, out, step)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (out / "model.safetensors").exists()
+    process = start(out, "--resume")
+    said = process.communicate()[0]
+    assert process.returncode == 0, said
+    assert (out / "model.safetensors").read_bytes() == (undisturbed / "model.safetensors").read_bytes()
+    steps = [row["step"] for row in read_log(out / "log.csv")]
+    assert steps == sorted(set(steps)) and steps[-1] == 300
+
+
+def test_interrupt_saves_and_says_how_to_go_on(undisturbed, tmp_path):
+    out = tmp_path / "interrupted"
+    process = start(out)
+    wait_for_step(process, out, 50)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate()[0]
+    assert process.returncode == 0 and "--resume" in said and "Traceback" not in said, said
+    assert (out / "model.safetensors").exists() and (out / "report.html").exists()
+    train(Recipe(out=str(out)), resume=True, progress=False)
+    assert (out / "model.safetensors").read_bytes() == (undisturbed / "model.safetensors").read_bytes()
+
+
+def test_a_finished_run_says_so(undisturbed, capsys):
+    before = (undisturbed / "model.safetensors").stat().st_mtime_ns
+    train(Recipe(out=str(undisturbed)), resume=True)
+    assert "finished" in capsys.readouterr().out
+    assert (undisturbed / "model.safetensors").stat().st_mtime_ns == before
