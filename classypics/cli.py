@@ -9,7 +9,7 @@ __all__ = ['COMMANDS', 'run', 'main']
 import dataclasses, inspect, re, sys
 from .core import InputError, unknown
 
-# %% ../nbs/13_cli.ipynb #6e635562
+# %% ../nbs/13_cli.ipynb #aafec07d
 def _field_help(cls) -> dict[str, str]:
     "The comment beside each field of a dataclass."
     return dict(re.findall(r"^    (\w+): [^#\n]+#\s*(.+)$", inspect.getsource(cls), re.MULTILINE))
@@ -29,29 +29,35 @@ def _parser(description: str, *, prog: str):
     return Parser(prog=prog, description=description, allow_abbrev=False, print_config=None)
 
 
+_NO_OPTION = re.compile(r"[Uu]nrecognized arguments: (\S+)|[Kk]ey \W?([\w.-]+)\W? is not expected|No action for key \W?([\w.-]+)")
+_WRONG_TYPE = re.compile(r'Parser key "([\w.-]+)".*?Expected an? (.+?)\n.*?Given value: (.*)', re.DOTALL)
+_KINDS = {"<class 'int'>": "a whole number", "<class 'float'>": "a number", "<class 'bool'>": "true or false"}
+
+
 def _explain(message: str, parser) -> InputError:
     "A parser's complaint as one sentence of ours."
     options = sorted(o for a in parser._actions for o in a.option_strings if o.startswith("--"))
-    if found := re.search(r"[Uu]nrecognized arguments: (\S+)|Key \"?'?([\w.-]+)'?\"? is not expected|No action for key \"?'?([\w.-]+)", message):
+    if found := _NO_OPTION.search(message):
         name = next(g for g in found.groups() if g)
         if name.startswith("-"):
             return unknown("option", name.split("=")[0], options)
         if found[1]:
             return InputError(f"unexpected argument '{name}'; see {parser.prog} --help")
         return unknown("key", name, [o[2:].replace("-", "_") for o in options])
-    if found := re.search(r'Parser key "([\w.-]+)".*?Expected an? (.+?)\n.*?Given value: (.*)', message, re.DOTALL):
-        kind = {"<class 'int'>": "a whole number", "<class 'float'>": "a number", "<class 'bool'>": "true or false"}.get(found[2], found[2])
+    if found := _WRONG_TYPE.search(message):
+        kind = _KINDS.get(found[2], found[2])
         return InputError(f"--{found[1].replace('_', '-')} takes {kind}, not '{found[3].strip()}'")
     return InputError(" ".join(message.split()))
 
-# %% ../nbs/13_cli.ipynb #1966657e
+# %% ../nbs/13_cli.ipynb #d7e15d1f
 def _train(parser):
     from classypics.recipe import Recipe, train
 
     hints, comments = inspect.get_annotations(Recipe), _field_help(Recipe)
     parser.add_argument("--config", action="config", help="a recipe as a YAML file; options override it")
     for field in dataclasses.fields(Recipe):
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=hints[field.name], default=None, help=comments[field.name])
+        option = "--" + field.name.replace("_", "-")
+        parser.add_argument(option, type=hints[field.name], default=None, help=comments[field.name])
     parser.add_argument("--resume", action="store_true", help="go on where the run in --out stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
 
@@ -64,18 +70,21 @@ def _train(parser):
 
 def _drawing_options(parser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="picture k has seed + k")
-    parser.add_argument("--num-inference-steps", type=int | None, default=None, help="steps of the sampler; the model's default")
-    parser.add_argument("--guidance-scale", type=float | None, default=None, help="1: as the data is, more: more typical; the model's default")
-    parser.add_argument("--sampler", type=str | None, default=None, help="dpmpp_2m, heun, euler, ddim or ddpm; the model's default")
+    for option, kind, text in (
+        ("--num-inference-steps", int, "steps of the sampler"),
+        ("--guidance-scale", float, "1: as varied as the data, more: more typical"),
+        ("--sampler", str, "dpmpp_2m, heun, euler, ddim or ddpm"),
+    ):
+        parser.add_argument(option, type=kind | None, default=None, help=f"{text}; the model's default")
 
 
 def _drawing(args) -> dict:
     return {k: getattr(args, k) for k in ("seed", "num_inference_steps", "guidance_scale", "sampler")}
 
-# %% ../nbs/13_cli.ipynb #2038e9a8
+# %% ../nbs/13_cli.ipynb #bbd638d4
 def _sample(parser):
     parser.add_argument("model", type=str, help="a run's folder, or a model that comes with classypics")
-    parser.add_argument("--class", dest="class_label", type=str | None, default=None, help="a class; without it, one row of every class")
+    parser.add_argument("--class", dest="class_label", type=str | None, default=None, help="a class; else a row of each")
     parser.add_argument("--num-images", type=int, default=8, help="pictures a class")
     parser.add_argument("--out", type=str, default="pictures.png", help="image file to write")
     parser.add_argument("--film", type=str | None, default=None, help="also write the drawing as a GIF")
@@ -83,10 +92,9 @@ def _sample(parser):
 
     def run(args):
         from classypics.pipeline import Pipeline
-        from classypics.recipe import example_grid, save_film, save_image
+        from classypics.recipe import example_grid, image_path, save_film, save_image
 
-        out = save_image(None, args.out)
-        film = save_image(None, args.film) if args.film else None
+        out, film = image_path(args.out), args.film and image_path(args.film)
         pipe = Pipeline.from_pretrained(args.model)
         names = [args.class_label] if args.class_label is not None else list(pipe.classes)
         save_image(example_grid(pipe, class_labels=names, num_images=args.num_images, **_drawing(args)), out)
@@ -112,7 +120,7 @@ def _evaluate(parser):
 
     return run
 
-# %% ../nbs/13_cli.ipynb #3a5dbb0c
+# %% ../nbs/13_cli.ipynb #b99f61c9
 def _data(parser):
     parser.add_argument("data", type=str, help="digits, fashion_mnist, folder:PATH, csv:PATH, ...")
     parser.add_argument("--size", type=str | None, default=None, help="32, or 28x20 for height x width")
@@ -123,9 +131,9 @@ def _data(parser):
 
     def run(args):
         from classypics.data import analyse, load_data
-        from classypics.recipe import save_image
+        from classypics.recipe import image_path, save_image
 
-        out = save_image(None, args.out) if args.out else None
+        out = args.out and image_path(args.out)
         options = {k: getattr(args, k) for k in ("size", "image_column", "label_columns", "strict")}
         found = analyse(load_data(args.data, **options))
         print(found.text())
@@ -135,7 +143,7 @@ def _data(parser):
 
     return run
 
-
+# %% ../nbs/13_cli.ipynb #0c24e531
 def _models(parser):
     def run(args):
         from classypics.pipeline import models, shipped
@@ -167,12 +175,12 @@ COMMANDS = {
     "demo": (_demo, "a two-minute demonstration in outputs/demo"),
 }
 
-# %% ../nbs/13_cli.ipynb #7f763021
+# %% ../nbs/13_cli.ipynb #c2e7e01a
 def run(arguments: list[str]) -> None:
     "Do what the command line says; a mistake in it is an `InputError`."
     if not arguments or arguments[0] in ("-h", "--help"):
-        lines = [f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()]
-        print("classypics: labelled pictures in, pictures of any class out\n\n" + "\n".join(lines) + "\n\nmore: classypics COMMAND --help")
+        lines = "\n".join(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items())
+        print(f"classypics: labelled pictures in, pictures of any class out\n\n{lines}\n\nmore: classypics COMMAND --help")
         return
     if arguments[0] not in COMMANDS:
         raise unknown("command", arguments[0], COMMANDS)

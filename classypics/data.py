@@ -715,7 +715,7 @@ class Batches:
         indices = self.indices(step)
         return self.set.pictures(indices), self.set.labels[indices]
 
-# %% ../nbs/01_data.ipynb #533a6e30
+# %% ../nbs/01_data.ipynb #054f2e6f
 _ALIKE = 0.998  # correlation of two thumbnails from which pictures count as near copies
 
 
@@ -734,23 +734,26 @@ def _digest(pictures: PictureSet) -> tuple:
 
 def near_copies(thumbnails: torch.Tensor) -> list:
     "All pairs (i, j), i < j, of thumbnails (N,256) that are the same picture up to brightness, contrast and small losses."
+    from tqdm.auto import tqdm
+
     x = thumbnails - thumbnails.mean(1, keepdim=True)
     x = x / x.norm(dim=1, keepdim=True).clamp(min=0.1)  # a picture of one colour is like none
     short = x @ torch.linalg.eigh(x.T @ x)[1][:, -32:]  # a projection brings points closer, never apart: it misses none
     length, pairs = short.square().sum(1, keepdim=True), []
     left = torch.cat([-2 * short, length, torch.ones_like(length)], 1)
     right = torch.cat([short, torch.ones_like(length), length], 1)  # a row of left times one of right: distance squared
-    for i in range(0, len(x), 1024):
+    for i in tqdm(range(0, len(x), 1024), desc="comparing", delay=2, leave=False):
         a, b = (left[i : i + 1024] @ right[i:].T < 2 * (1 - _ALIKE) + 1e-4).nonzero().T
         a, b = a[a < b] + i, b[a < b] + i
         pairs += [(int(j), int(k)) for j, k, c in zip(a, b, (x[a] * x[b]).sum(1)) if c > _ALIKE]
     return pairs
 
-# %% ../nbs/01_data.ipynb #dd568963
+# %% ../nbs/01_data.ipynb #22a4ee48
 def class_rows(pictures: PictureSet, *, columns: int = 10, rows: int = 24) -> Image.Image:
     "A grid with a row a class (a value of a label column), the first `columns` pictures of each; at most `rows` rows."
     several = len(pictures.columns) > 1
     values = [(c, v, name) for c, names in enumerate(pictures.columns.values()) for v, name in enumerate(names)][:rows]
+    columns = min(columns, max(int((pictures.labels[:, c] == v).sum()) for c, v, _ in values))
     tiles, titles = [], []
     for c, v, name in values:
         at = (pictures.labels[:, c] == v).nonzero()[:columns, 0]

@@ -66,9 +66,9 @@ class ClassLabels(nn.Module):
         index = labels[:, 0]
         return Cond(self.embedding(torch.where(index < 0, len(self.classes), index)))
 
-# %% ../nbs/07_denoiser.ipynb #718389d7
+# %% ../nbs/07_denoiser.ipynb #2a4290ad
 class Denoiser(nn.Module):
-    "The contract of the project: `x0_hat = denoiser(x, sigma, labels)` ([2206.00364](https://arxiv.org/abs/2206.00364))."
+    "The contract of the project: `x0_hat = denoiser(x, sigma, labels)` (arXiv 2206.00364)."
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Denoiser(nn.Module):
         _, c_skip, c_out = (c[:, None, None, None] for c in scalings(self.prediction, sigma.float()))
         return c_skip * x + c_out * self.raw(x, sigma, labels).float()
 
-# %% ../nbs/07_denoiser.ipynb #e0151a06
+# %% ../nbs/07_denoiser.ipynb #a3829248
 class DenoisingTask(nn.Module):
     "Training a denoiser in a codec's space: what `fit` needs to know of it, `draw` and `forward`."
 
@@ -118,15 +118,13 @@ class DenoisingTask(nn.Module):
         bf16: bool = False,  # run the net in bfloat16
     ):
         super().__init__()
-        self.denoiser, self.codec, self.schedule = denoiser, codec, schedule
-        self.label_dropout, self.augment, self.weight, self.bf16 = label_dropout, augment, weight, bf16
+        self.denoiser, self.codec, self.schedule, self.augment = denoiser, codec, schedule, augment
+        self.label_dropout, self.weight, self.bf16 = label_dropout, weight, bf16
 
     def draw(self, batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
         "Everything random of one step, for the whole batch `(bytes (B,C,H,W), labels (B,L))`."
         pictures, labels = batch
-        x = to_float(pictures)
-        if self.augment is not None:
-            x = self.augment(x, generator)
+        x = to_float(pictures) if self.augment is None else self.augment(to_float(pictures), generator)
         withheld = torch.rand(len(x), 1, generator=generator) < self.label_dropout
         return {
             "pictures": x,
@@ -145,9 +143,9 @@ class DenoisingTask(nn.Module):
         loss = (raw.float() - self.denoiser.target(x0, x, sigma)).square().mean((1, 2, 3))
         return (loss if self.weight is None else loss * self.weight(sigma)).mean()
 
-# %% ../nbs/07_denoiser.ipynb #aecb2ba6
+# %% ../nbs/07_denoiser.ipynb #0c720417
 class Guided(nn.Module):
-    "Guidance ([2207.12598](https://arxiv.org/abs/2207.12598)): called like a denoiser, `x0_g + scale * (x0_c - x0_g)`."
+    "Guidance (arXiv 2207.12598), called like a denoiser: `x0_g + scale * (x0_c - x0_g)`."
 
     def __init__(
         self,

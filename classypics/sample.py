@@ -9,7 +9,7 @@ __all__ = ['Denoise', 'SAMPLERS', 'ddim', 'euler', 'ddpm', 'heun', 'dpmpp_2m']
 from typing import Callable, Iterator
 import torch
 
-# %% ../nbs/08_sample.ipynb #18d5ecce
+# %% ../nbs/08_sample.ipynb #bdeed5e0
 Denoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 "`denoise(x, sigma) -> x0_hat`: `x` noisy pictures, `sigma` one number for all of them."
 
@@ -22,7 +22,7 @@ def ddim(
     eta: float = 0.0,  # 0: no fresh noise (DDIM, Euler); 1: DDPM
     noise: Callable[[], torch.Tensor] | None = None,  # gives fresh unit noise like `x`; needed where eta > 0
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    "DDIM ([2010.02502](https://arxiv.org/abs/2010.02502)): yields `(x, x0_hat)` after each step; the last `x` is the picture."
+    "DDIM (arXiv 2010.02502): yields `(x, x0_hat)` after each step; the last `x` is the picture."
     for sigma, following in zip(sigmas[:-1], sigmas[1:]):
         x0_hat = denoise(x, sigma)
         fresh = eta * following * (1 - (following / sigma) ** 2).sqrt()
@@ -39,12 +39,12 @@ def euler(denoise: Denoise, x: torch.Tensor, sigmas: torch.Tensor):
 
 
 def ddpm(denoise: Denoise, x: torch.Tensor, sigmas: torch.Tensor, *, noise: Callable[[], torch.Tensor]):
-    "Ancestral sampling of DDPM ([2006.11239](https://arxiv.org/abs/2006.11239)); the same as `ddim` with eta 1."
+    "Ancestral sampling of DDPM (arXiv 2006.11239); the same as `ddim` with eta 1."
     return ddim(denoise, x, sigmas, eta=1.0, noise=noise)
 
-# %% ../nbs/08_sample.ipynb #5f66ae3a
+# %% ../nbs/08_sample.ipynb #f134ac01
 def heun(denoise: Denoise, x: torch.Tensor, sigmas: torch.Tensor):
-    "Heun's second-order method ([2206.00364](https://arxiv.org/abs/2206.00364), algorithm 1 without churn): two evaluations a step, one in the last."
+    "Heun's second-order method (arXiv 2206.00364, algorithm 1): two evaluations a step, one in the last."
     for sigma, following in zip(sigmas[:-1], sigmas[1:]):
         x0_hat = denoise(x, sigma)
         slope = (x - x0_hat) / sigma
@@ -55,9 +55,9 @@ def heun(denoise: Denoise, x: torch.Tensor, sigmas: torch.Tensor):
         x = end
         yield x, x0_hat
 
-# %% ../nbs/08_sample.ipynb #73a6d8f5
+# %% ../nbs/08_sample.ipynb #6daceb8d
 def dpmpp_2m(denoise: Denoise, x: torch.Tensor, sigmas: torch.Tensor):
-    "DPM-Solver++(2M) ([2211.01095](https://arxiv.org/abs/2211.01095)): second order with one evaluation a step; first and last step are of first order."
+    "DPM-Solver++(2M) (arXiv 2211.01095): one evaluation a step; the first and the last step are of first order."
     before = h_before = None
     for sigma, following in zip(sigmas[:-1], sigmas[1:]):
         x0_hat = denoise(x, sigma)

@@ -9,12 +9,12 @@ __all__ = ['sigma_from_alpha_bar', 'Discrete', 'LogNormal', 'Flow']
 import math
 import torch
 
-# %% ../nbs/03_noise.ipynb #a792d2a6
+# %% ../nbs/03_noise.ipynb #e355641d
 def sigma_from_alpha_bar(alpha_bar: torch.Tensor) -> torch.Tensor:
-    "The noise level of DDPM's cumulative alpha: `sqrt(1 / alpha_bar - 1)`, in float64; then `x_vp = sqrt(alpha_bar) * x`."
+    "DDPM's cumulative alpha as a noise level, `sqrt(1 / alpha_bar - 1)`, float64; and `x_vp = sqrt(alpha_bar) * x`."
     return (1 / alpha_bar.double() - 1).sqrt()
 
-# %% ../nbs/03_noise.ipynb #bea02426
+# %% ../nbs/03_noise.ipynb #7f3842f7
 def _betas(kind: str, timesteps: int) -> torch.Tensor:
     "The `timesteps` betas of a DDPM table, float64."
     if kind == "linear":
@@ -29,7 +29,7 @@ def _betas(kind: str, timesteps: int) -> torch.Tensor:
 
 
 class Discrete:
-    "DDPM's table of `timesteps` noise levels ([2006.11239](https://arxiv.org/abs/2006.11239))."
+    "DDPM's table of `timesteps` noise levels (arXiv 2006.11239)."
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Discrete:
         self.table = sigma_from_alpha_bar(self.alphas_cumprod)
 
     def sigmas(self, steps: int) -> torch.Tensor:
-        "(steps + 1,) float64, decreasing to 0; spaced 'trailing', so the noisiest level is always the first ([2305.08891](https://arxiv.org/abs/2305.08891))."
+        "(steps + 1,) float64, decreasing to 0; spaced 'trailing', so the noisiest comes first (arXiv 2305.08891)."
         n = len(self.table)
         t = (n - torch.arange(steps, dtype=torch.float64) * n / steps).round().long() - 1
         return torch.cat([self.table[t.clamp(min=0)], self.table.new_zeros(1)])
@@ -50,9 +50,9 @@ class Discrete:
         "(n,) sigmas of uniformly drawn table entries, float32."
         return self.table[torch.randint(len(self.table), (n,), generator=generator)].float()
 
-# %% ../nbs/03_noise.ipynb #213a572d
+# %% ../nbs/03_noise.ipynb #ef72d149
 class LogNormal:
-    "EDM's schedule: log-normal sigmas in training, rho-spaced in drawing ([2206.00364](https://arxiv.org/abs/2206.00364))."
+    "EDM's schedule: log-normal sigmas in training, rho-spaced in drawing (arXiv 2206.00364)."
 
     def __init__(
         self,
@@ -75,9 +75,9 @@ class LogNormal:
         "(n,) log-normal sigmas, float32."
         return (self.mean + self.std * torch.randn(n, generator=generator)).exp()
 
-# %% ../nbs/03_noise.ipynb #75c191cc
+# %% ../nbs/03_noise.ipynb #185c3644
 class Flow:
-    "Flow matching's schedule: `sigma = t / (1 - t)` with t uniform in training, evenly spaced in drawing ([2210.02747](https://arxiv.org/abs/2210.02747))."
+    "Flow matching's schedule: `sigma = t / (1 - t)`, t uniform in training and evenly spaced in drawing (2210.02747)."
 
     t_max = 0.998
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from .core import InputError, generator, replacing, seeded
 
-# %% ../nbs/04_train.ipynb #9166a2b4
+# %% ../nbs/04_train.ipynb #ae1e247d
 @dataclass
 class Course:
     "Where a run is and how it goes on: warm-up, constant rate, then a straight decay to zero."
@@ -26,6 +26,13 @@ class Course:
     done: int = 0  # steps taken
     seconds: float = 0.0  # spent on them, interruptions left out
 
+    @classmethod
+    def of(cls, steps: int | None, minutes: float | None, *, warmup: int) -> "Course":
+        "The course of a new run of so many steps or minutes."
+        if (steps is None) == (minutes is None) or (steps or minutes) <= 0:
+            raise InputError(f"training needs steps or minutes, one of them, above 0; not {steps} and {minutes}")
+        return cls(min(warmup, max(1, steps // 10)), steps, steps * 3 // 4) if steps else cls(warmup)
+
     def factor(self) -> float:
         "What the rate is multiplied by in the coming step."
         rise = min(1.0, (self.done + 1) / self.warmup)
@@ -35,16 +42,20 @@ class Course:
 
     def decide(self, minutes: float | None) -> None:
         "At three quarters of `minutes`, once: how many steps the last quarter holds."
-        if self.steps is None and self.done and self.seconds >= 45 * minutes:
+        if self.steps is None and self.seconds >= 45 * minutes:
             self.decay_from = self.done
             left = max(0.0, 60 * minutes - self.seconds)
             self.steps = self.done + max(1, round(left * self.done / self.seconds))
 
-# %% ../nbs/04_train.ipynb #19239024
+    def seconds_left(self, minutes: float | None) -> float:
+        "The best guess."
+        return (self.steps - self.done) * self.seconds / self.done if self.steps else 60 * minutes - self.seconds
+
+# %% ../nbs/04_train.ipynb #c5146e8a
 def power_average(
     sigma_rel: float = 0.1,  # width of the average as a share of the run, above 0 and below 0.28
 ):
-    "EDM2's average over steps 1..t with weights t ** gamma ([2312.02696](https://arxiv.org/abs/2312.02696)), as `AveragedModel` wants it."
+    "EDM2's average over steps 1..t with weights t ** gamma (arXiv 2312.02696), as `AveragedModel` wants it."
     import numpy as np
 
     s = sigma_rel**-2  # (gamma + 2)^2 (gamma + 3) = s (gamma + 1) defines gamma; its largest root is meant
@@ -66,7 +77,7 @@ def read_course(path) -> Course:
     except (SafetensorError, KeyError, TypeError, ValueError) as e:
         raise InputError(f"the saved state {path} cannot be used ({e}); start again with --overwrite") from None
 
-# %% ../nbs/04_train.ipynb #e982ab3b
+# %% ../nbs/04_train.ipynb #73f86abd
 def save_state(path, task: nn.Module, average: AveragedModel, optimizer, course: Course) -> None:
     "Everything a run needs to go on, as one safetensors file that is replaced at once."
     from safetensors.torch import save_file
@@ -75,8 +86,9 @@ def save_state(path, task: nn.Module, average: AveragedModel, optimizer, course:
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
     for i, entry in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{i}.{k}": v for k, v in entry.items()}
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     with replacing(path) as tmp:
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, tmp, {"course": json.dumps(vars(course))})
+        save_file(tensors, tmp, {"course": json.dumps(vars(course))})
 
 
 def load_state(path, task: nn.Module, average: AveragedModel, optimizer) -> Course:
@@ -91,7 +103,8 @@ def load_state(path, task: nn.Module, average: AveragedModel, optimizer) -> Cour
         task.load_state_dict(part("task."))
         average.load_state_dict(part("average."))
     except (SafetensorError, RuntimeError) as e:
-        raise InputError(f"the saved state {path} cannot be used ({str(e).splitlines()[0]}); start again with --overwrite") from None
+        why = str(e).splitlines()[0]
+        raise InputError(f"the saved state {path} cannot be used ({why}); start again with --overwrite") from None
     memory = {}
     for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"]):
         entry = part(f"optimizer.{i}.")
@@ -99,7 +112,7 @@ def load_state(path, task: nn.Module, average: AveragedModel, optimizer) -> Cour
     optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
     return course
 
-# %% ../nbs/04_train.ipynb #e2864792
+# %% ../nbs/04_train.ipynb #048de6e8
 @dataclass
 class Step:
     "What `fit` tells after each optimizer step."
@@ -113,20 +126,49 @@ class Step:
     average: nn.Module  # the task with averaged weights: what to look at and what to keep
 
 
-def _backward(task, drawn: dict, pieces: int, accelerator) -> float:
-    "Gradients of one batch, computed in `pieces`; returns this process's part of the loss."
-    rank, processes, n = accelerator.process_index, accelerator.num_processes, len(next(iter(drawn.values())))
-    mine = range(rank * n // processes, (rank + 1) * n // processes)
-    loss, cuts = 0.0, [mine.start + len(mine) * i // pieces for i in range(pieces + 1)]
-    for i, (start, stop) in enumerate(zip(cuts, cuts[1:])):
-        part = {k: v[start:stop].to(accelerator.device) for k, v in drawn.items()}
-        with contextlib.nullcontext() if i == pieces - 1 else accelerator.no_sync(task):
-            partial = task(**part) * ((stop - start) * processes / n)
-            accelerator.backward(partial)
-        loss += float(partial.detach())
-    return loss
+class _Run:
+    "What a run consists of: the task, its average, the optimizer, and where it is."
 
-# %% ../nbs/04_train.ipynb #80e5562a
+    def __init__(self, task: nn.Module, optimizer, average: AveragedModel, course: Course, state: Path | None):
+        from accelerate import Accelerator
+
+        self.plain, self.memory, self.average, self.state = task, optimizer, average, state
+        self.course = load_state(state, task, average, optimizer) if state and Path(state).exists() else course
+        self.accelerator = Accelerator(cpu=next(task.parameters()).device.type == "cpu")
+        self.task, self.optimizer = self.accelerator.prepare(task, optimizer)
+
+    def save(self) -> None:
+        if self.state is not None and self.accelerator.is_main_process:
+            save_state(self.state, self.plain, self.average, self.memory, self.course)
+
+    def gradients(self, drawn: dict, pieces: int) -> float:
+        "Gradients of one batch, computed in `pieces`; returns this process's part of the loss."
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        n = len(next(iter(drawn.values())))
+        start, mine = rank * n // processes, (rank + 1) * n // processes - rank * n // processes
+        loss, cuts = 0.0, [start + mine * i // pieces for i in range(pieces + 1)]
+        for i, (start, stop) in enumerate(zip(cuts, cuts[1:])):
+            part = {k: v[start:stop].to(self.accelerator.device) for k, v in drawn.items()}
+            with contextlib.nullcontext() if i == pieces - 1 else self.accelerator.no_sync(self.task):
+                partial = self.task(**part) * ((stop - start) * processes / n)
+                self.accelerator.backward(partial)
+            loss += float(partial.detach())
+        return loss
+
+# %% ../nbs/04_train.ipynb #8b9849e7
+def _update(run: _Run, loss: float, *, lr: float, clip: float) -> None:
+    "Clip, refuse what is not a number, and only then step."
+    norm = nn.utils.clip_grad_norm_(run.plain.parameters(), clip)
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        kept = "; the last good state is kept" if run.state is not None else ""
+        raise InputError(f"the loss became {loss} in step {run.course.done + 1}{kept}; try a smaller lr than {lr:g}")
+    for group in run.memory.param_groups:
+        group["lr"] = lr * run.course.factor()
+    run.optimizer.step()
+    run.optimizer.zero_grad()
+    run.average.update_parameters(run.plain)
+
+# %% ../nbs/04_train.ipynb #2a45157e
 def fit(
     task: nn.Module,  # has `draw(batch, generator) -> dict` and `forward(**drawn) -> loss`
     batches,  # `batches[step]` is the batch of that step
@@ -144,43 +186,24 @@ def fit(
     save_every: float = 30.0,  # seconds
 ) -> Iterator[Step]:
     "Train `task` with AdamW, yielding a `Step` after each optimizer step; closing the generator saves and stops."
-    from accelerate import Accelerator
-
-    if (steps is None) == (minutes is None) or (steps or minutes) <= 0:
-        raise InputError(f"training needs either steps or minutes, one of them and above 0, not steps={steps}, minutes={minutes}")
-    accelerator = Accelerator(cpu=next(task.parameters()).device.type == "cpu")
-    if accelerator.num_processes > 1 and steps is None:
-        raise InputError("several processes must agree when to stop: give steps instead of minutes")
-    plain, optimizer = task, torch.optim.AdamW(task.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
-    averaged = AveragedModel(plain, multi_avg_fn=power_average(average))
-    course = Course(min(warmup, max(1, steps // 10)), steps, steps * 3 // 4) if steps else Course(warmup)
-    if state is not None and Path(state).exists():
-        course = load_state(state, plain, averaged, optimizer)
-    task, prepared = accelerator.prepare(plain, optimizer)
-    keep = lambda: state is not None and accelerator.is_main_process and save_state(state, plain, averaged, optimizer, course)
-    before, saved = time.monotonic() - course.seconds, time.monotonic()
+    optimizer = torch.optim.AdamW(task.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
+    averaged = AveragedModel(task, multi_avg_fn=power_average(average))
+    run = _Run(task, optimizer, averaged, Course.of(steps, minutes, warmup=warmup), state)
+    course, saved, before = run.course, time.monotonic(), time.monotonic() - run.course.seconds
     while course.steps is None or course.done < course.steps:
-        for group in optimizer.param_groups:
-            group["lr"] = lr * course.factor()
         with seeded(seed, "step", course.done):
-            drawn = plain.draw(batches[course.done], generator(seed, "draw", course.done))
-            loss = _backward(task, drawn, accumulate, accelerator)
-        norm = nn.utils.clip_grad_norm_(plain.parameters(), clip)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            last_good = "; the last good state is kept" if state is not None else ""
-            raise InputError(f"the loss became {loss} in step {course.done + 1}{last_good}; try a smaller lr than {lr}")
-        prepared.step()
-        prepared.zero_grad()
-        averaged.update_parameters(plain)
-        course.done, course.seconds = course.done + 1, time.monotonic() - before
+            drawn = task.draw(batches[course.done], generator(seed, "draw", course.done))
+            loss = run.gradients(drawn, accumulate)
+        _update(run, loss, lr=lr, clip=clip)
+        rate, course.done, course.seconds = lr * course.factor(), course.done + 1, time.monotonic() - before
         course.decide(minutes)
         if time.monotonic() - saved > save_every:
-            keep()
+            run.save()
             saved = time.monotonic()
-        left = (course.steps - course.done) * course.seconds / course.done if course.steps else 60 * minutes - course.seconds
         try:
-            yield Step(course.done, course.steps, loss, group["lr"], course.seconds, left, averaged.module)
+            left = course.seconds_left(minutes)
+            yield Step(course.done, course.steps, loss, rate, course.seconds, left, averaged.module)
         except GeneratorExit:
-            keep()
+            run.save()
             raise
-    keep()  # only now: whoever writes a model in the last step can be killed before it is done, and comes back to that step
+    run.save()  # not before: who is killed while writing a model in the last step comes back to that step

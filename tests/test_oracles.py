@@ -8,14 +8,17 @@ from classypics.core import generator
 from classypics.sample import ddim
 from classypics.schedule import Discrete
 
-NAMES = {"linear": (1e-4, 0.02, "linear"), "scaled_linear": (0.00085, 0.012, "scaled_linear"), "cosine": (1e-4, 0.02, "squaredcos_cap_v2")}
+NAMES = {
+    "linear": (1e-4, 0.02, "linear"),
+    "scaled_linear": (0.00085, 0.012, "scaled_linear"),
+    "cosine": (1e-4, 0.02, "squaredcos_cap_v2"),
+}
 
 
 def theirs(kind: str, scheduler=diffusers.DDPMScheduler, **options):
     start, end, name = NAMES[kind]
-    return scheduler(
-        num_train_timesteps=1000, beta_start=start, beta_end=end, beta_schedule=name, clip_sample=False, timestep_spacing="trailing", **options
-    )  # fmt: skip
+    options |= {"num_train_timesteps": 1000, "clip_sample": False, "timestep_spacing": "trailing"}
+    return scheduler(beta_start=start, beta_end=end, beta_schedule=name, **options)
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -55,7 +58,7 @@ def test_sampler_equals_diffusers_step_by_step(kind, scheduler, eta, options):
     ours, their_noise = generator("fresh"), generator("fresh")
     walk = ddim(ideal, x, sigmas, eta=eta, noise=lambda: torch.randn(shape, generator=ours, dtype=torch.float64))
     x_vp = schedule.alphas_cumprod[their.timesteps[0]].sqrt() * x
-    arguments = {"generator": their_noise} if scheduler is diffusers.DDPMScheduler else {"generator": their_noise, "eta": eta}
+    arguments = {"generator": their_noise} | ({} if scheduler is diffusers.DDPMScheduler else {"eta": eta})
     for i, (x, _) in enumerate(walk):
         t = their.timesteps[i]
         alpha_bar = schedule.alphas_cumprod[t]
@@ -63,6 +66,6 @@ def test_sampler_equals_diffusers_step_by_step(kind, scheduler, eta, options):
         seen = x_vp / alpha_bar.sqrt()
         eps = (seen - ideal(seen, sigma)) / sigma
         x_vp = their.step(eps, t, x_vp, **arguments).prev_sample
-        after = schedule.alphas_cumprod[their.timesteps[i + 1]] if i + 1 < steps else torch.tensor(1.0, dtype=torch.float64)
+        after = schedule.alphas_cumprod[their.timesteps[i + 1]] if i + 1 < steps else their.one
         torch.testing.assert_close(after.sqrt() * x, x_vp, atol=1e-8, rtol=0)
     assert i == steps - 1

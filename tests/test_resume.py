@@ -14,8 +14,10 @@ OPTIONS = "--data digits --steps 300 --batch-size 16 --widths [8,16] --save-ever
 
 
 def start(out, *more):
-    command = [sys.executable, "-c", "from classypics.cli import main; main()", "train", *OPTIONS, "--out", str(out), *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    program = "from classypics.cli import main; main()"
+    command = [sys.executable, "-c", program, "train", *OPTIONS, "--out", str(out), *more]
+    one_thread = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=one_thread)
 
 
 def wait_for_step(process, out, step):
