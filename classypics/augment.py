@@ -37,8 +37,12 @@ def crop(x: torch.Tensor, generator: torch.Generator, *, smallest: float = 0.8) 
     window[:, :, 2] = ((2 * draws[1:] - 1) * (1 - side)).T
     return grid_sample(x, affine_grid(window, x.shape, align_corners=False), padding_mode="border", align_corners=False)
 
-# %% ../nbs/02_augment.ipynb #9c6183bf
-_OURS = {"flip": (flip, "share", float, 0, 1), "shift": (shift, "pixels", int, 0, 64), "crop": (crop, "smallest", float, 0.1, 1)}
+# %% ../nbs/02_augment.ipynb #32fa7a33
+_OURS = {  # the function, its argument, what that is, the least and the most it may be
+    "flip": (flip, "share", float, 0, 1),
+    "shift": (shift, "pixels", int, 0, 64),
+    "crop": (crop, "smallest", float, 0.1, 1),
+}
 
 
 def _split(specs) -> list:
@@ -52,7 +56,7 @@ def _split(specs) -> list:
             parts[-1] += c
     return [p.strip() for p in parts if p.strip()]
 
-
+# %% ../nbs/02_augment.ipynb #11145422
 def _parse(spec: str) -> tuple:
     "'shift=2' is ('shift', [2], {}) and 'ColorJitter(hue=0.1)' is ('ColorJitter', [], {'hue': 0.1}); nothing is run."
     short = re.fullmatch(r"([\w-]+)\s*=(.+)", spec)
@@ -70,7 +74,7 @@ def _parse(spec: str) -> tuple:
         pass
     raise InputError(f"augmentation '{spec}' cannot be read; write flip, shift=2 or ColorJitter(brightness=0.2)")
 
-# %% ../nbs/02_augment.ipynb #6616ae21
+# %% ../nbs/02_augment.ipynb #a79e056c
 _ELSEWHERE = {
     "Normalize": "the codec standardises what the network sees, and undoes it",
     "Resize": "the size is said once, by --size",
@@ -84,7 +88,8 @@ def _transform(name: str, values: list, options: dict):
     from torchvision.transforms import v2
 
     folded = name.replace("-", "").replace("_", "").casefold()
-    theirs = {n: c for n, c in sorted(vars(v2).items()) if inspect.isclass(c) and issubclass(c, v2.Transform) and c is not v2.Transform}
+    theirs = {n: c for n, c in sorted(vars(v2).items()) if inspect.isclass(c) and issubclass(c, v2.Transform)}
+    del theirs["Transform"]  # the class of them all
     known = {n.casefold(): n for n in (*_OURS, *theirs)}
     if folded not in known:
         raise unknown("augmentation", name, [*_OURS, *theirs])
@@ -100,7 +105,7 @@ def _transform(name: str, values: list, options: dict):
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"augmentation '{name}' does not take these arguments: {reason}") from None
 
-
+# %% ../nbs/02_augment.ipynb #38a603a3
 def _ours(change, argument: str, kind, least, most, *values, **options):
     "One of the three functions above with its one argument checked, or left at its default."
     if len(values) + len(options) > 1 or set(options) - {argument}:
@@ -108,19 +113,20 @@ def _ours(change, argument: str, kind, least, most, *values, **options):
     options = options or dict(zip([argument], values))
     for value in options.values():
         if isinstance(value, bool) or not isinstance(value, (int, kind)) or not least <= value <= most:
-            raise ValueError(f"{argument} must be {'a whole number' if kind is int else 'a number'} from {least} to {most}, not {value!r}")
+            number = "a whole number" if kind is int else "a number"
+            raise ValueError(f"{argument} must be {number} from {least} to {most}, not {value!r}")
     return lambda x, generator: change(x, generator, **options)
 
-# %% ../nbs/02_augment.ipynb #e176796f
+# %% ../nbs/02_augment.ipynb #15e6b8ab
 def _each_picture(module, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     "A torchvision transform, picture by picture, since it draws its numbers once a call; pictures from 0 to 1 inside."
     address = int(torch.randint(1 << 62, (1,), generator=generator))
     with seeded("augment", address):  # torchvision draws from the global generator: lend it, and take it back
         return torch.stack([module(p) for p in (x + 1) / 2]).mul(2).sub(1).clamp(-1, 1)
 
-
+# %% ../nbs/02_augment.ipynb #c3533891
 class Augment:
-    "Changes that keep the label, from words such as 'flip', 'shift=2' or 'ColorJitter(brightness=0.2)', in their order."
+    "Changes that keep the label, in order, from words such as 'flip', 'shift=2' or 'ColorJitter(brightness=0.2)'."
 
     def __init__(
         self,
@@ -144,13 +150,13 @@ class Augment:
     def __repr__(self):
         return f"Augment({self.specs})"
 
-
+# %% ../nbs/02_augment.ipynb #9cc61ecf
 def _checked(spec: str, change, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     try:
         y = change(x, generator)
     except Exception as error:  # whatever a transform makes of pictures it is not made for
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"augmentation '{spec}' cannot be applied to pictures of {tuple(x.shape[1:])}: {reason}") from error
+        raise InputError(f"augmentation '{spec}' fails on {tuple(x.shape[1:])} pictures: {reason}") from error
     if not isinstance(y, torch.Tensor) or y.shape != x.shape or not y.is_floating_point():
-        raise InputError(f"augmentation '{spec}' does not give back pictures of the same shape, so it cannot be used here")
+        raise InputError(f"augmentation '{spec}' does not give back pictures of the same shape; take another")
     return y

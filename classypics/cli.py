@@ -120,7 +120,7 @@ def _evaluate(parser):
 
     return run
 
-# %% ../nbs/13_cli.ipynb #b99f61c9
+# %% ../nbs/13_cli.ipynb #43ef634b
 def _data(parser):
     parser.add_argument("data", type=str, help="digits, fashion_mnist, folder:PATH, csv:PATH, ...")
     parser.add_argument("--size", type=str | None, default=None, help="32, or 28x20 for height x width")
@@ -138,7 +138,7 @@ def _data(parser):
         found = analyse(load_data(args.data, **options))
         print(found.text())
         if out:
-            save_image(found.grid(), out)
+            save_image(found.rows, out)
             print(f"a row of pictures a class in {out}")
 
     return run

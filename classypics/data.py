@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageOps
 from .core import InputError, data_roots, generator, picture_grid, to_float, unknown
 
-# %% ../nbs/01_data.ipynb #dc9c23aa
+# %% ../nbs/01_data.ipynb #f26cc840
 def parse_size(size) -> tuple:
     "A picture's size as (height, width), out of `32`, `'32'`, `'28x20'` (height x width, as tensors say it) or a pair."
     parts = re.split("[x×]", size.strip().lower()) if isinstance(size, str) else size
@@ -29,7 +29,7 @@ def parse_size(size) -> tuple:
         raise InputError(f"size '{size}' is out of range; sides go from 1 to 2048, such as 32 or 28x20")
     return height, width
 
-
+# %% ../nbs/01_data.ipynb #6956b25a
 def fit_picture(
     image: Image.Image,  # any PIL image, best one whose pixels are not read yet
     size: tuple,  # (height, width)
@@ -124,15 +124,15 @@ def _fingerprint(self: PictureSet) -> str:
     digest.update(self._pictures.contiguous().numpy() if torch.is_tensor(self._pictures) else self._pictures.identity())
     return digest.hexdigest()
 
-# %% ../nbs/01_data.ipynb #aadc659a
+# %% ../nbs/01_data.ipynb #f6190677
 def safe_name(name: str) -> str:
     "A class name as a file name: 'T-shirt/top' becomes 'T-shirt%2Ftop'. Names that differ stay different."
-    safe = "".join(c if c.isalnum() or c in "-_ " or (c == "." and i) else urllib.parse.quote(c, safe="").replace(".", "%2E")
-                   for i, c in enumerate(name))
+    plain = [c.isalnum() or c in "-_ " or (c == "." and i > 0) for i, c in enumerate(name)]
+    safe = "".join(c if fine else "%2E" if c == "." else urllib.parse.quote(c, safe="") for c, fine in zip(name, plain))
     digest = hashlib.blake2b(name.encode(), digest_size=6).hexdigest()
     return safe if len(safe.encode()) <= 120 else f"{safe.encode()[:100].decode(errors='ignore')}%{digest}"
 
-# %% ../nbs/01_data.ipynb #64a2ef37
+# %% ../nbs/01_data.ipynb #88610a5f
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF")  # no format whose decoder runs programs
 _ENDINGS = set(".jpg .jpeg .jfif .png .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .avif".split())
 _HEIC = "is HEIC, which cannot be read here: save it as JPEG (iPhone: Settings, Camera, Formats, Most Compatible)"
@@ -159,12 +159,12 @@ class _File:
             raise ValueError(f"unpacks to {self.length >> 20} MiB, and more than {_MOST_BYTES >> 20} are not trusted")
         return io.BytesIO(_archive(self.path, os.stat(self.path).st_mtime_ns).read(self.member))
 
-
+# %% ../nbs/01_data.ipynb #1ff8b2f1
 @functools.lru_cache(maxsize=4)
 def _archive(path: str, changed: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(path)  # reads from many threads are safe
 
-# %% ../nbs/01_data.ipynb #2961b924
+# %% ../nbs/01_data.ipynb #226c1cce
 @dataclass(frozen=True)
 class _Array:
     "A picture that is in memory already: (H,W,1) or (H,W,3) bytes."
@@ -177,7 +177,7 @@ class _Array:
     def open(self) -> Image.Image:
         return Image.fromarray(self.pixels.squeeze(-1) if self.shape[-1] == 1 else self.pixels)
 
-
+# %% ../nbs/01_data.ipynb #a5591747
 @dataclass
 class _Found:
     "What a source lists before any picture is opened."
@@ -194,7 +194,7 @@ class _Found:
         self.values.append(values)
         self.held_out.append(held_out)
 
-
+# %% ../nbs/01_data.ipynb #865bf381
 def _text(name: str) -> str:
     "A file's name as printable text, equal on every system."
     return unicodedata.normalize("NFC", name.encode("utf-8", "replace").decode())
@@ -204,7 +204,7 @@ def _natural(name: str) -> list:
     "A sort key that puts 'class 9' before 'class 10'."
     return [int(part) if i % 2 else part.casefold() for i, part in enumerate(re.split("([0-9]+)", name))] + [name]
 
-# %% ../nbs/01_data.ipynb #cb40b0b7
+# %% ../nbs/01_data.ipynb #ec22be8c
 def _listing(path: Path) -> tuple:
     "Everything in a folder or zip, hidden things left out: {parts: file} in natural order, and the folders' parts."
     files, folders, seen = {}, set(), set()
@@ -233,14 +233,14 @@ def _listing(path: Path) -> tuple:
     order = sorted(filter(shown, files), key=lambda parts: _natural("/".join(parts)))
     return {parts: files[parts] for parts in order}, set(filter(shown, folders))
 
-
+# %% ../nbs/01_data.ipynb #935433bd
 def _members(path: Path) -> list:
     try:
         return _archive(str(path), path.stat().st_mtime_ns).infolist()
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is a damaged zip archive ({error}); fetch it again, or unpack it and give the folder") from None
+        raise InputError(f"{path} is a damaged zip archive ({error}); fetch it again, or give a folder") from None
 
-# %% ../nbs/01_data.ipynb #3c9ea916
+# %% ../nbs/01_data.ipynb #97d0c594
 _SPLITS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
 
 
@@ -266,10 +266,10 @@ def _folder(path: Path, source: str) -> _Found:
     inside = [f for f in folders if len(f) > depth and (f[depth - 1] in below if below else f[:depth] == above)]
     empty = sorted({_text(f[depth]) for f in inside} - {v for (v,) in found.values}, key=_natural)
     if empty:
-        raise InputError(f"{source} has class folders without pictures: {', '.join(empty)}; fill them or take them away")
+        raise InputError(f"{source} has class folders without pictures: {', '.join(empty)}; fill or remove them")
     return found
 
-
+# %% ../nbs/01_data.ipynb #9e9c219c
 def _class_level(pictures: dict, source: str) -> tuple:
     "How many folders down the classes are, and {folder above them: is it held out} where train and test are apart."
     depth = 0
@@ -284,7 +284,7 @@ def _class_level(pictures: dict, source: str) -> tuple:
         raise InputError(f"{source} has {', '.join(sorted(part))} and beside them {other}; move that away or into them")
     return depth + 1, {t: kind == max(part.values()) for t, kind in part.items()}  # beside test/, val/ is for learning
 
-# %% ../nbs/01_data.ipynb #2329a5e7
+# %% ../nbs/01_data.ipynb #670c6cc2
 def _csv(path: Path, source: str, *, image_column, label_columns) -> _Found:
     "A table: one column says the file, relative to the table, and others its labels."
     header, rows = _table(path, source)
@@ -310,10 +310,10 @@ def _csv(path: Path, source: str, *, image_column, label_columns) -> _Found:
             file = _File(_text(name), str(full), length=full.stat().st_size)
             found.add(file, tuple(_text(row[c]) for c in label_columns))
     if missing:
-        raise InputError(f"{source} names {len(missing)} files that are not there, first '{missing[0]}' (in {path.parent})")
+        raise InputError(f"{source} names {len(missing)} files that are not there, first '{missing[0]}'")
     return found
 
-
+# %% ../nbs/01_data.ipynb #560da35c
 def _table(path: Path, source: str) -> tuple:
     "The header of a CSV file and its rows as (line number, {column: text})."
     try:
@@ -325,20 +325,20 @@ def _table(path: Path, source: str) -> tuple:
         raise InputError(f"{source} cannot be read as a table ({error}); save it as CSV in UTF-8") from None
     header = header[1]
     if len(header) < 2 or len(set(header)) < len(header) or "" in header or Path(header[0]).suffix.lower() in _ENDINGS:
-        raise InputError(f"{source} begins with '{first[:80]}'; its first line must name the columns, such as file,label")
+        raise InputError(f"{source} begins with '{first[:80]}'; its first line must name the columns, as in file,label")
     return header, [(line, dict(zip(header, row))) for line, row in rows]
 
-# %% ../nbs/01_data.ipynb #f5930a67
-_TORCHVISION = {
-    "mnist": "MNIST", "fashion_mnist": "FashionMNIST", "cifar10": "CIFAR10", "flowers102": "Flowers102", "celeba": "CelebA"
-}  # fmt: skip
+# %% ../nbs/01_data.ipynb #2d94a638
+_TORCHVISION = dict(
+    mnist="MNIST", fashion_mnist="FashionMNIST", cifar10="CIFAR10", flowers102="Flowers102", celeba="CelebA"
+)
 
 
 def known_sources() -> list:
     "The data sets that `load_data` knows by name."
     return ["digits", *_TORCHVISION]
 
-
+# %% ../nbs/01_data.ipynb #d00ac651
 def _torchvision(name: str, part: dict):
     "One part of a torchvision set: from the first of `data_roots()` that has it, else downloaded with a bar."
     from torchvision import datasets
@@ -350,7 +350,7 @@ def _torchvision(name: str, part: dict):
         except RuntimeError:  # torchvision's word for "not here"
             continue
         except (OSError, ValueError, EOFError, AssertionError) as error:
-            raise InputError(f"{name} in {root} is damaged ({_reason(error)}); move it away, then it is downloaded") from None
+            raise InputError(f"{name} in {root} is damaged ({_reason(error)}); move it away to download it") from None
     try:
         roots[0].mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=roots[0], prefix=".download-") as new:
@@ -364,7 +364,7 @@ def _torchvision(name: str, part: dict):
         ) from None
     return make(roots[0], download=False, **part)
 
-# %% ../nbs/01_data.ipynb #d309925e
+# %% ../nbs/01_data.ipynb #b1d5befa
 def _known(name: str) -> _Found:
     "A set by its name; torchvision's own test pictures are the ones held out."
     for root in data_roots():
@@ -372,7 +372,7 @@ def _known(name: str) -> _Found:
             return _folder(root / name, f"folder:{root / name}")
     return {"digits": _digits, "celeba": _celeba, "flowers102": _flowers}.get(name, lambda: _arrays(name))()
 
-
+# %% ../nbs/01_data.ipynb #1d1de3c3
 def _digits() -> _Found:
     from sklearn.datasets import load_digits
 
@@ -387,13 +387,15 @@ def _arrays(name: str) -> _Found:
     found = _Found(["class"])
     for split, train in (("train", True), ("test", False)):
         part = _torchvision(name, {"train": train})
-        pixels, labels = (part.data, part.targets) if name == "cifar10" else (part.data.numpy()[..., None], part.targets.tolist())
+        pixels, labels = part.data, part.targets
+        if name != "cifar10":
+            pixels, labels = pixels.numpy()[..., None], labels.tolist()
         found.classes = tuple(map(str, range(10))) if name == "mnist" else tuple(part.classes)
         for i, label in enumerate(labels):
             found.add(_Array(f"{split} {i}", pixels[i]), (found.classes[label],), held_out=not train)
     return found
 
-
+# %% ../nbs/01_data.ipynb #508c3803
 def _flowers() -> _Found:
     found = _Found(["class"])
     for split in ("train", "val", "test"):
@@ -417,7 +419,7 @@ def _celeba() -> _Found:
             found.add(file, tuple(("no", "yes")[a] for a in attributes), held_out=split == "test")
     return found
 
-# %% ../nbs/01_data.ipynb #5ed0efcc
+# %% ../nbs/01_data.ipynb #d23e6331
 _GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N"}
 
 
@@ -447,7 +449,7 @@ def _look(file):
     except Exception as error:  # whatever a broken file makes a decoder raise
         return _reason(error)
 
-
+# %% ../nbs/01_data.ipynb #3b15b623
 def _reason(error: Exception) -> str:
     if isinstance(error, (Image.DecompressionBombError, MemoryError)):
         return "is a decompression bomb: it has more pixels than can be trusted"
@@ -455,10 +457,10 @@ def _reason(error: Exception) -> str:
         return "is not a picture, whatever its name says"
     return "cannot be read: " + (str(error).splitlines() or [type(error).__name__])[0]
 
-# %% ../nbs/01_data.ipynb #0d5050ee
+# %% ../nbs/01_data.ipynb #319ebc54
 def _each(function, items, *, bar: str, workers: int) -> list:
-    "`function` of every item, in order, by a pool of threads; a bar shows where it takes more than two seconds."
-    from tqdm.auto import tqdm
+    "`function` of every item, in order, by a pool of threads; after two seconds a terminal shows a bar."
+    from tqdm import tqdm
 
     share = max(1, min(64, math.ceil(len(items) / (4 * workers))))
     groups = [items[i : i + share] for i in range(0, len(items), share)]
@@ -466,7 +468,7 @@ def _each(function, items, *, bar: str, workers: int) -> list:
     with (
         ThreadPoolExecutor(workers) as pool,
         warnings.catch_warnings(),
-        tqdm(total=len(items), desc=bar, unit=" pictures", delay=2, leave=False, mininterval=0.5) as progress,
+        tqdm(total=len(items), desc=bar, unit=" pictures", delay=2, leave=False, disable=None) as progress,
     ):
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata; here a picture is used, or named and skipped
         for results in pool.map(lambda group: [function(item) for item in group], groups):
@@ -572,7 +574,7 @@ def _find(data: str, *, image_column, label_columns) -> tuple:
         raise InputError(f"{source} is neither a folder nor a whole zip archive; for a table write csv:{path}")
     return path.resolve().stem, _folder(path, source)
 
-# %% ../nbs/01_data.ipynb #d505c42b
+# %% ../nbs/01_data.ipynb #be475775
 def _check_classes(found: _Found, source: str):
     "An `InputError` unless every label column has two values or more, and each of them two pictures or more."
     lost = f"; {len(found.skipped)} files were skipped, first {_first(found.skipped)}" if found.skipped else ""
@@ -590,9 +592,9 @@ def _check_classes(found: _Found, source: str):
         learned = {v[c] for v, out in zip(found.values, found.held_out) if not out}
         strange = sorted(set(counts) - learned, key=_natural)
         if strange:
-            raise InputError(f"{kind} '{strange[0]}' is only among the test pictures of {source}; it cannot be learned{lost}")
+            raise InputError(f"{kind} '{strange[0]}' is only among the test pictures of {source}{lost}")
 
-
+# %% ../nbs/01_data.ipynb #dde10a4c
 def _first(skipped: dict) -> str:
     return " ".join(next(iter(skipped.items())))
 
@@ -611,7 +613,7 @@ def _keep(found: _Found, results: list, *, source: str, strict: bool) -> list:
     _check_classes(found, source)
     return good
 
-# %% ../nbs/01_data.ipynb #be784125
+# %% ../nbs/01_data.ipynb #1216c577
 def _decide(found: _Found, heads: list, size, channels) -> tuple:
     "The size and the channels that fit these pictures, where a person has not said them."
     sizes = {head[:2] for head in heads}
@@ -627,7 +629,7 @@ def _decide(found: _Found, heads: list, size, channels) -> tuple:
                 break
     return size, channels
 
-
+# %% ../nbs/01_data.ipynb #8c156a38
 @dataclass
 class Data:
     "What `load_data` found: pictures to learn from, pictures held out, and what became of the files."
@@ -648,7 +650,8 @@ class Data:
         *sizes, size = ("x".join(map(str, s)) for s in (*self.original_sizes, self.train.size))
         before = " and ".join(dict.fromkeys(sizes))
         sizes = size if before == size else f"{before} to {size}"
-        return f"{len(self.train) + len(self.test):,} pictures, {what}, {sizes} {'grey' if self.train.channels == 1 else 'colour'}"
+        colour = "grey" if self.train.channels == 1 else "colour"
+        return f"{len(self.train) + len(self.test):,} pictures, {what}, {sizes} {colour}"
 
 # %% ../nbs/01_data.ipynb #aeb7ca8f
 _IN_MEMORY = 1 << 30  # bytes; a larger set is decoded batch by batch
@@ -687,9 +690,9 @@ def load_data(
     sizes = sorted({head[:2] for head in heads}, key=math.prod)
     return Data(name, everything.subset(train), everything.subset(test), (sizes[0], sizes[-1]), found.skipped)
 
-# %% ../nbs/01_data.ipynb #5e645e82
+# %% ../nbs/01_data.ipynb #75ce63e2
 class Batches:
-    "Batch `step` of an endless row of shuffled epochs, a function of (seed, step): nothing to store, nothing to resume."
+    "Batch `step` of an endless row of shuffled epochs: a function of (seed, step), so there is nothing to store."
 
     def __init__(self, pictures: PictureSet, batch_size: int, *, seed: int):
         if len(pictures) < 1 or batch_size < 1:
@@ -715,7 +718,7 @@ class Batches:
         indices = self.indices(step)
         return self.set.pictures(indices), self.set.labels[indices]
 
-# %% ../nbs/01_data.ipynb #054f2e6f
+# %% ../nbs/01_data.ipynb #dd0b32f6
 _ALIKE = 0.998  # correlation of two thumbnails from which pictures count as near copies
 
 
@@ -731,10 +734,10 @@ def _digest(pictures: PictureSet) -> tuple:
         squares = squares + x.square().mean((2, 3)).double().sum(0)
     return hashes, torch.cat(thumbnails), total / len(pictures), squares / len(pictures)
 
-
+# %% ../nbs/01_data.ipynb #319fc192
 def near_copies(thumbnails: torch.Tensor) -> list:
-    "All pairs (i, j), i < j, of thumbnails (N,256) that are the same picture up to brightness, contrast and small losses."
-    from tqdm.auto import tqdm
+    "All pairs i < j of thumbnails (N,256) that are one picture up to brightness, contrast and small losses."
+    from tqdm import tqdm
 
     x = thumbnails - thumbnails.mean(1, keepdim=True)
     x = x / x.norm(dim=1, keepdim=True).clamp(min=0.1)  # a picture of one colour is like none
@@ -742,13 +745,13 @@ def near_copies(thumbnails: torch.Tensor) -> list:
     length, pairs = short.square().sum(1, keepdim=True), []
     left = torch.cat([-2 * short, length, torch.ones_like(length)], 1)
     right = torch.cat([short, torch.ones_like(length), length], 1)  # a row of left times one of right: distance squared
-    for i in tqdm(range(0, len(x), 1024), desc="comparing", delay=2, leave=False):
+    for i in tqdm(range(0, len(x), 1024), desc="comparing", delay=2, leave=False, disable=None):
         a, b = (left[i : i + 1024] @ right[i:].T < 2 * (1 - _ALIKE) + 1e-4).nonzero().T
         a, b = a[a < b] + i, b[a < b] + i
         pairs += [(int(j), int(k)) for j, k, c in zip(a, b, (x[a] * x[b]).sum(1)) if c > _ALIKE]
     return pairs
 
-# %% ../nbs/01_data.ipynb #22a4ee48
+# %% ../nbs/01_data.ipynb #a905a5f2
 def class_rows(pictures: PictureSet, *, columns: int = 10, rows: int = 24) -> Image.Image:
     "A grid with a row a class (a value of a label column), the first `columns` pictures of each; at most `rows` rows."
     several = len(pictures.columns) > 1
@@ -762,7 +765,7 @@ def class_rows(pictures: PictureSet, *, columns: int = 10, rows: int = 24) -> Im
         titles.append(f"{list(pictures.columns)[c]}={name}" if several else name)
     return picture_grid(torch.cat(tiles), columns=columns, row_labels=titles)
 
-
+# %% ../nbs/01_data.ipynb #0d5da500
 @dataclass
 class Analysis:
     "What `analyse` found out about a set."
@@ -783,14 +786,15 @@ class Analysis:
         sizes = [learn for learn, _ in next(iter(self.counts.values())).values()]
         return max(sizes) / max(1, min(sizes))
 
-# %% ../nbs/01_data.ipynb #72786bdf
+# %% ../nbs/01_data.ipynb #22eec81c
 def analyse(data: Data) -> Analysis:
     "Counts and balance, colours, broken files, copies (also between train and test), and a row a class to look at."
+    sets = (data.train, data.test)
     counts = {
-        column: {v: tuple(int((s.labels[:, c] == i).sum()) for s in (data.train, data.test)) for i, v in enumerate(values)}
+        column: {v: tuple(int((s.labels[:, c] == i).sum()) for s in sets) for i, v in enumerate(values)}
         for c, (column, values) in enumerate(data.train.columns.items())
     }
-    (hashes, thumbnails, mean, square), *more = [_digest(s) for s in (data.train, data.test) if len(s)]
+    (hashes, thumbnails, mean, square), *more = [_digest(s) for s in sets if len(s)]
     for digest in more:
         hashes, thumbnails = hashes + digest[0], torch.cat([thumbnails, digest[1]])
     names, split = data.train.names + data.test.names, len(data.train)
@@ -813,7 +817,7 @@ def analyse(data: Data) -> Analysis:
         rows=class_rows(data.train),
     )
 
-# %% ../nbs/01_data.ipynb #46eb7ab1
+# %% ../nbs/01_data.ipynb #4bb1db1c
 def _some(lines: list, *, most: int = 5) -> list:
     return [f"  {line}" for line in lines[:most]] + [f"  and {len(lines) - most} more"] * (len(lines) > most)
 
@@ -829,7 +833,8 @@ def text(self: Analysis) -> str:
     mean, deviation = (" ".join(f"{v:.2f}" for v in values) for values in (self.mean, self.deviation))
     lines += [f"colour, from -1 to 1, a channel: mean {mean}, deviation {deviation}"]
     lines += [f"files that cannot be used: {len(self.skipped)}", *_some([f"{n} {r}" for n, r in self.skipped.items()])]
-    lines += [f"pictures that are there more than once: {len(self.exact)}", *_some([" = ".join(g[:4]) for g in self.exact])]
+    copies = [" = ".join(group[:4]) for group in self.exact]
+    lines += [f"pictures that are there more than once: {len(copies)}", *_some(copies)]
     lines += [f"pairs that are all but the same: {len(self.near)}", *_some([" ~ ".join(p) for p in self.near])]
     lines += [f"test pictures with a copy to learn from: {len(dict(self.leaked))}"]
     return "\n".join(lines + _some([" in test, ".join(p) + " in train" for p in self.leaked]))

@@ -7,22 +7,33 @@ __all__ = ['PICTURES_A_FEATURE', 'FEWEST_PICTURES', 'INCEPTION_WEIGHTS', 'Featur
            'Estimate', 'Agreement', 'agreement', 'fid', 'kid', 'inception_score', 'nearest', 'Inception', 'inception',
            'Figure', 'Scores', 'score']
 
-# %% ../nbs/10_metrics.ipynb #3acd8480
+# %% ../nbs/10_metrics.ipynb #ec98513d
 import hashlib, json, math, warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import nn
+from .augment import shift as shifted
 from .core import InputError, generator, outputs_root, replacing, seeded, to_float
 from .data import Batches, Data, PictureSet
 from .train import fit
 
-# %% ../nbs/10_metrics.ipynb #895aafad
+# %% ../nbs/10_metrics.ipynb #267f67a0
 def _block(channels: int, width: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
 
 
+def _judged(pictures: torch.Tensor) -> torch.Tensor:
+    "Bytes as floats in the layout that is fastest to convolve, if they can be judged at all."
+    if pictures.dtype != torch.uint8:
+        raise TypeError(f"pictures are judged as bytes (see to_uint8), not as {pictures.dtype}")
+    if min(pictures.shape[2:]) < 8:
+        size = "x".join(map(str, pictures.shape[2:]))
+        raise InputError(f"pictures of {size} are too small to judge; it takes 8x8, so choose a larger --size")
+    return to_float(pictures).contiguous(memory_format=torch.channels_last)
+
+# %% ../nbs/10_metrics.ipynb #6272f570
 class FeatureNet(nn.Module):
     "A small classifier whose last hidden layer, (B, num_features), is what the scores look at; any size from 8x8."
 
@@ -34,30 +45,26 @@ class FeatureNet(nn.Module):
         num_features: int = 64,
     ):
         super().__init__()
-        self.classes, self.num_features, self.name = tuple(classes), num_features, f"FeatureNet-{num_features}"
-        self.frozen = False
-        self.stem, self.wide, self.deep, self.last = _block(channels, 16), _block(16, 32), _block(32, 32), _block(32, 32)
+        self.classes, self.num_features, self.frozen = tuple(classes), num_features, False
+        self.name = f"FeatureNet-{num_features}"
+        self.stem, self.wide = _block(channels, 16), _block(16, 32)
+        self.deep, self.last = _block(32, 32), _block(32, 32)
         self.head = nn.Sequential(nn.Linear(128, num_features), nn.BatchNorm1d(num_features), nn.ReLU())
         self.out = nn.Linear(num_features, len(self.classes))
 
     def look(self, pictures: torch.Tensor) -> tuple:
         "(features (B, num_features), logits (B, classes)), float32, of uint8 pictures (B,C,H,W)."
-        if pictures.dtype != torch.uint8:
-            raise TypeError(f"pictures are judged as bytes (see to_uint8), not as {pictures.dtype}")
-        side = min(pictures.shape[2:])
-        if side < 8:
-            raise InputError(f"pictures of {side} pixels a side are too small to judge; it takes 8")
-        x = to_float(pictures).contiguous(memory_format=torch.channels_last)  # the faster layout
-        x = F.max_pool2d(self.stem(x), 2 * max(1, round(side / 32)))  # large pictures shrink early
+        window = 2 * max(1, round(min(pictures.shape[2:]) / 32))  # large pictures shrink early
+        x = F.max_pool2d(self.stem(_judged(pictures)), window)
         x = F.max_pool2d(self.wide(x), 2)
         x = self.last(x + self.deep(x))
         features = self.head(F.adaptive_avg_pool2d(x, 2).flatten(1))
         return features, self.out(features)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+    def forward(self, pictures):
         return self.look(pictures)[0]
 
-    def logits(self, pictures: torch.Tensor) -> torch.Tensor:
+    def logits(self, pictures):
         return self.look(pictures)[1]
 
     def freeze(self) -> "FeatureNet":
@@ -68,7 +75,7 @@ class FeatureNet(nn.Module):
     def train(self, mode: bool = True) -> "FeatureNet":
         return super().train(mode and not self.frozen)
 
-# %% ../nbs/10_metrics.ipynb #684bcc7c
+# %% ../nbs/10_metrics.ipynb #efafd9ab
 class _Judging(nn.Module):
     "The task of telling the classes apart, for `fit`."
 
@@ -78,15 +85,27 @@ class _Judging(nn.Module):
 
     def draw(self, batch, generator):
         pictures, labels = batch
-        down, right = torch.randint(-self.shift, self.shift + 1, (2,), generator=generator).tolist()
-        rows = (torch.arange(pictures.shape[2]) + down).clamp(0, pictures.shape[2] - 1)  # the edge is repeated
-        columns = (torch.arange(pictures.shape[3]) + right).clamp(0, pictures.shape[3] - 1)
-        return {"pictures": pictures[:, :, rows][..., columns], "labels": labels[:, 0]}
+        pictures = shifted(pictures, generator, pixels=self.shift) if self.shift else pictures
+        return {"pictures": pictures, "labels": labels[:, 0]}
 
     def forward(self, pictures, labels):
         return F.cross_entropy(self.net.logits(pictures), labels)
 
-# %% ../nbs/10_metrics.ipynb #a35b1eeb
+# %% ../nbs/10_metrics.ipynb #d672436d
+def _restored(net: FeatureNet, path: Path, made_from: str) -> bool:
+    "Whether `net` now has the weights at `path`: it has if they are whole and were made from what is asked for."
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as f:
+            if (f.metadata() or {}).get("made_from") != made_from:
+                return False
+            net.load_state_dict({k: f.get_tensor(k) for k in f.keys()})
+    except (OSError, SafetensorError, RuntimeError):
+        return False
+    return True
+
+# %% ../nbs/10_metrics.ipynb #f2f68b82
 def train_judge(
     train: PictureSet,  # real pictures with one label column
     *,
@@ -114,29 +133,17 @@ def train_judge(
             save_file({k: v.contiguous() for k, v in net.state_dict().items()}, tmp, {"made_from": made_from})
     return net.freeze()
 
-
-def _restored(net: FeatureNet, path: Path, made_from: str) -> bool:
-    "Whether `net` now has the weights at `path`: it has if they are whole and were made from what is asked for."
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as f:
-            if (f.metadata() or {}).get("made_from") != made_from:
-                return False
-            net.load_state_dict({k: f.get_tensor(k) for k in f.keys()})
-    except (OSError, SafetensorError, RuntimeError):
-        return False
-    return True
-
-# %% ../nbs/10_metrics.ipynb #8f43b4e3
+# %% ../nbs/10_metrics.ipynb #a63969ac
 @torch.no_grad()
 def look(pictures: torch.Tensor, network) -> tuple:
-    "(features (n, num_features), logits), float64 on the CPU, of uint8 pictures (n,C,H,W); `network` looks at 100 at a time."
+    "(features (n, num_features), logits), float64 on the CPU, of uint8 pictures (n,C,H,W), looked at 100 at a time."
+    if network is None:
+        raise InputError("there is no network to look through; inception() gives None where its weights are missing")
     device = next(network.parameters()).device
     parts = [network.look(p.to(device)) for p in pictures.split(100)]
     return tuple(torch.cat(p).cpu().double() for p in zip(*parts))
 
-# %% ../nbs/10_metrics.ipynb #f4aaa4c2
+# %% ../nbs/10_metrics.ipynb #64135ff7
 def wilson(
     hits: int,  # how often it was so
     n: int,  # out of how many
@@ -147,7 +154,7 @@ def wilson(
     half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return max(0.0, centre - half), min(1.0, centre + half)
 
-
+# %% ../nbs/10_metrics.ipynb #51219e0f
 @dataclass(frozen=True)
 class Estimate:
     "A number, the pictures it rests on, and how sure it is: an interval, or the deviation over random parts."
@@ -166,7 +173,7 @@ class Estimate:
         sure = "" if self.spread is None else f" ± {self.spread:.2g}"
         return f"{self.value:.3g}" + (sure if self.low is None else f" ({self.low:.3g} to {self.high:.3g})")
 
-# %% ../nbs/10_metrics.ipynb #81b79b3b
+# %% ../nbs/10_metrics.ipynb #4f3b3727
 @dataclass(frozen=True)
 class Agreement:
     "How often the judge sees the class that was asked for."
@@ -184,7 +191,7 @@ def agreement(
     "The share of pictures in which `network` sees their class, overall and by class, with 95 % intervals."
     labels = labels.reshape(-1)
     if len(labels) != len(pictures) or not len(labels) or labels.min() < 0 or labels.max() >= len(network.classes):
-        raise InputError(f"agreement takes one label from 0 to {len(network.classes) - 1} a picture, and at least one picture")
+        raise InputError(f"agreement takes pictures and a label each, from 0 to {len(network.classes) - 1}")
     right = look(pictures, network)[1].argmax(1) == labels
     per_class = {
         name: Estimate.share(int(right[labels == k].sum()), int((labels == k).sum()))
@@ -193,7 +200,7 @@ def agreement(
     }
     return Agreement(Estimate.share(int(right.sum()), len(right)), per_class)
 
-# %% ../nbs/10_metrics.ipynb #3b421319
+# %% ../nbs/10_metrics.ipynb #b1ed205c
 PICTURES_A_FEATURE = 10  # FID needs so many
 FEWEST_PICTURES = 20  # below, nothing is scored
 
@@ -202,14 +209,14 @@ def _features(pictures: torch.Tensor, network) -> torch.Tensor:
     "What `network` sees in pictures (n,C,H,W); features (n,D) are taken as they are."
     return pictures.double() if pictures.ndim == 2 else look(pictures, network)[0]
 
-
+# %% ../nbs/10_metrics.ipynb #61ce326c
 def fid(
     a: torch.Tensor,  # uint8 (n,C,H,W), or features (n,D)
     b: torch.Tensor,  # likewise
     *,
     network,  # `FeatureNet` or `inception()`
 ) -> float:
-    "Frechet distance of two sets of pictures ([1706.08500](https://arxiv.org/abs/1706.08500)); 0 for equal sets, and lower is better."
+    "Frechet distance of two sets ([1706.08500](https://arxiv.org/abs/1706.08500)): 0 for equal ones, lower is better."
     from torchmetrics.image.fid import FrechetInceptionDistance
 
     a, b = _features(a, network), _features(b, network)
@@ -226,7 +233,7 @@ def fid(
     metric.update(b, real=False)
     return max(0.0, metric.compute().item())
 
-# %% ../nbs/10_metrics.ipynb #0124a9f3
+# %% ../nbs/10_metrics.ipynb #3c71482e
 def _same_size(*sets) -> int:
     "How many pictures the smallest set has; an `InputError` where that is too few for any score."
     n = min(map(len, sets))
@@ -242,7 +249,10 @@ def kid(
     network,  # `FeatureNet` or `inception()`
     seed: int = 0,  # which subsets
 ) -> tuple:
-    "Kernel distance of two sets ([1801.01401](https://arxiv.org/abs/1801.01401)): (mean, deviation) over 50 subsets of half the pictures, at most 1000."
+    """Kernel distance of two sets ([1801.01401](https://arxiv.org/abs/1801.01401)), lower is better.
+
+    The mean and the deviation over 50 random subsets of half the pictures, at most 1000.
+    """
     from torchmetrics.image.kid import KernelInceptionDistance
 
     half = min(1000, _same_size(a, b) // 2)
@@ -253,19 +263,22 @@ def kid(
         metric.update(_features(b, network), real=False)
         return tuple(float(v) for v in metric.compute())
 
-# %% ../nbs/10_metrics.ipynb #a65b896e
+# %% ../nbs/10_metrics.ipynb #1a845bf3
 def inception_score(
     a: torch.Tensor,  # uint8 (n,C,H,W), or logits (n,K)
     *,
     network,  # `FeatureNet` or `inception()`
     seed: int = 0,  # which tenths
 ) -> tuple:
-    "Inception Score ([1606.03498](https://arxiv.org/abs/1606.03498)) of all pictures, from 1 to the number of classes, and its deviation over ten random tenths."
+    """Inception Score ([1606.03498](https://arxiv.org/abs/1606.03498)): 1 to the number of classes, higher is better.
+
+    The score of all pictures, and its deviation over ten random tenths of them.
+    """
     from torchmetrics.image.inception import InceptionScore
 
     _same_size(a)
     logits = a.double() if a.ndim == 2 else look(a, network)[1]
-    logits = (logits - logits.amax(1, keepdim=True)).clamp(min=-500)  # a probability of 0 would make its log a NaN
+    logits = (logits - logits.amax(1, keepdim=True)).clamp(min=-500)  # the log of a probability of 0 would be a NaN
     with warnings.catch_warnings(), seeded(seed, "inception score"):
         warnings.simplefilter("ignore")  # that logits are kept in memory, and that one part has no deviation
         whole, tenths = (InceptionScore(feature=nn.Identity(), splits=splits) for splits in (1, 10))
@@ -294,7 +307,7 @@ def nearest(
         best = torch.minimum(value, best)
     return (mine - _small(training.pictures(index))).square().mean(1).sqrt(), index
 
-# %% ../nbs/10_metrics.ipynb #4416d6b5
+# %% ../nbs/10_metrics.ipynb #0f70c0ec
 INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # of torch-fidelity's release v0.2.0
 
 
@@ -314,16 +327,17 @@ class Inception(nn.Module):
         try:
             if not standard:
                 torch.load(path, map_location="cpu", weights_only=True)  # torch-fidelity would run what a pickle says
-            layers = ["2048", "logits_unbiased"]
-            self.net = FeatureExtractorInceptionV3("inception-v3-compat", layers, feature_extractor_weights_path=str(path))
+            named = ("inception-v3-compat", ["2048", "logits_unbiased"])
+            self.net = FeatureExtractorInceptionV3(*named, feature_extractor_weights_path=str(path))
         except Exception as e:  # whatever a file that is something else makes torch raise
-            raise InputError(f"{path} does not hold Inception's weights ({(str(e).splitlines() or ['empty'])[0]})") from None
+            reason = (str(e).splitlines() or [type(e).__name__])[0]
+            raise InputError(f"{path} does not hold Inception's weights ({reason})") from None
 
     def look(self, pictures: torch.Tensor) -> tuple:
         "(features (B,2048), logits (B,1008)) of uint8 pictures (B,C,H,W)."
         return self.net(pictures.expand(-1, 3, -1, -1))
 
-
+# %% ../nbs/10_metrics.ipynb #887a1ad6
 def inception(
     path=None,  # the file of weights; None: where torch keeps downloaded ones
 ) -> Inception | None:
@@ -335,7 +349,7 @@ def inception(
         raise InputError(f"{path} is not there; Inception's weights are the file {INCEPTION_WEIGHTS}")
     return Inception(Path(path))
 
-# %% ../nbs/10_metrics.ipynb #87d5373f
+# %% ../nbs/10_metrics.ipynb #0de0d3ed
 @dataclass(frozen=True)
 class Figure:
     "One score of drawn pictures beside the same score of real test pictures."
@@ -346,7 +360,7 @@ class Figure:
     network: str  # what it was seen through
     better: str  # lower, higher or "like real"
 
-
+# %% ../nbs/10_metrics.ipynb #907283d4
 @dataclass
 class Scores:
     "Everything `score` found."
@@ -373,7 +387,7 @@ class Scores:
         shown = {"columns": self.columns, "table": self.table(), "notes": self.notes}
         return json.dumps({"figures": [asdict(f) for f in self.figures], **shown}, indent=1)
 
-# %% ../nbs/10_metrics.ipynb #565bd097
+# %% ../nbs/10_metrics.ipynb #a0600a8b
 def _seen(drawn, real, training, *, network, seed: int) -> tuple:
     "Figures that look through `network` at three sets of n pictures, and notes on those that cannot be had."
     (drawn, drawn_logits), (real, real_logits), (training, _) = (look(p, network) for p in (drawn, real, training))
@@ -388,14 +402,15 @@ def _seen(drawn, real, training, *, network, seed: int) -> tuple:
         figure("FID", "lower", *((fid(training, x, network=network), None) for x in (drawn, real)))
     else:
         notes.append(
-            f"FID is left out: through {network.name} it takes {needed} drawn pictures and as many held out and to learn "
-            f"from, and there are {n}; KID takes its place."
+            f"FID is left out: through {network.name} it takes {needed} drawn pictures, and as many held out and "
+            f"learned from, and there are {n}; KID takes its place."
         )
     figure("KID", "lower", *(kid(training, x, network=network, seed=seed) for x in (drawn, real)))
-    figure("Inception Score", "higher", *(inception_score(x, network=network, seed=seed) for x in (drawn_logits, real_logits)))
+    logits = (drawn_logits, real_logits)
+    figure("Inception Score", "higher", *(inception_score(x, network=network, seed=seed) for x in logits))
     return figures, notes
 
-
+# %% ../nbs/10_metrics.ipynb #644485c4
 def _originality(drawn, real, training: PictureSet) -> list:
     "Figures on the distance to the nearest training picture."
     distances = [nearest(p, training)[0] for p in (drawn, real)]
@@ -403,8 +418,8 @@ def _originality(drawn, real, training: PictureSet) -> list:
     medians = (Estimate(d.median().item(), len(d)) for d in distances)
     shares = (Estimate.share(int((d <= close).sum()), len(d)) for d in distances)
     return [
-        Figure("grey levels to the nearest training picture (median)", *medians, "pixels", "like real"),
-        Figure("share nearer to one than 99 % of real pictures", *shares, "pixels", "like real"),
+        Figure("distance to training (grey levels)", *medians, "pixels", "like real"),
+        Figure("nearer than 99 % of real", *shares, "pixels", "like real"),
     ]
 
 
@@ -417,7 +432,7 @@ def _agreements(drawn, drawn_labels, test: PictureSet, *, judge: FeatureNet, see
     pairs |= {f"agreement: {c}": (e, theirs.per_class[c]) for c, e in ours.per_class.items() if c in theirs.per_class}
     return [Figure(name, *pair, judge.name, "higher") for name, pair in pairs.items()]
 
-# %% ../nbs/10_metrics.ipynb #cfcb98b0
+# %% ../nbs/10_metrics.ipynb #5c1d5e6b
 def score(
     drawn: torch.Tensor,  # uint8 (n,C,H,W), best in the proportions of the training pictures
     drawn_labels: torch.Tensor,  # (n,) integers: what was asked for
@@ -428,19 +443,19 @@ def score(
 ) -> Scores:
     "All scores of drawn pictures, each with its n, its network and the same score of real test pictures."
     _same_size(drawn)
-    if (drawn.shape[1], *drawn.shape[2:]) != (data.train.channels, *data.train.size):
-        ours, theirs = ("x".join(map(str, s)) for s in (drawn.shape[1:], (data.train.channels, *data.train.size)))
-        raise InputError(f"the drawn pictures are {ours} and those of {data.name} {theirs}; scores compare equals")
+    ours, theirs = ("x".join(map(str, s)) for s in (drawn.shape[1:], (data.train.channels, *data.train.size)))
+    if ours != theirs:
+        raise InputError(f"the drawn pictures are {ours} and those of {data.name} {theirs}; only equal sizes compare")
     judge = network if isinstance(network, FeatureNet) else train_judge(data.train)
     n = min(len(drawn), len(data.test), len(data.train))
-    some = lambda what, of: torch.randperm(of, generator=generator(seed, "score", what))[:n]
-    sets = drawn[some("drawn", len(drawn))], *(s.pictures(some(k, len(s))) for k, s in (("test", data.test), ("train", data.train)))
+    some = lambda of: torch.randperm(len(of), generator=generator(seed, "score", len(of)))[:n]
+    sets = drawn[some(drawn)], *(s.pictures(some(s)) for s in (data.test, data.train))
     figures, notes = [], []
     if n >= FEWEST_PICTURES:
         figures, notes = _seen(*sets, network=network, seed=seed)
         figures += _originality(*sets[:2], data.train)
     else:
-        notes.append(f"Only agreement is scored: the rest takes {FEWEST_PICTURES} real pictures, and {n} are held out.")
+        notes.append(f"Only agreement is scored: the rest takes {FEWEST_PICTURES} held-out pictures; there are {n}.")
     if network is judge:
         notes.append(
             f"{judge.name} has learned these very classes: compare its figures among models of this data, not with "
