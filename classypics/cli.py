@@ -9,7 +9,7 @@ __all__ = ['COMMANDS', 'run', 'main']
 import dataclasses, inspect, re, sys
 from .core import InputError, unknown
 
-# %% ../nbs/13_cli.ipynb #aafec07d
+# %% ../nbs/13_cli.ipynb #41440579
 def _field_help(cls) -> dict[str, str]:
     "The comment beside each field of a dataclass."
     return dict(re.findall(r"^    (\w+): [^#\n]+#\s*(.+)$", inspect.getsource(cls), re.MULTILINE))
@@ -29,9 +29,11 @@ def _parser(description: str, *, prog: str):
     return Parser(prog=prog, description=description, allow_abbrev=False, print_config=None)
 
 
-_NO_OPTION = re.compile(r"[Uu]nrecognized arguments: (\S+)|[Kk]ey \W?([\w.-]+)\W? is not expected|No action for key \W?([\w.-]+)")
+_NO_OPTION = re.compile(
+    r"[Uu]nrecognized arguments: (\S+)|[Kk]ey \W?([\w.-]+)\W? is not expected|No action for key \W?([\w.-]+)"
+)
 _WRONG_TYPE = re.compile(r'Parser key "([\w.-]+)".*?Expected an? (.+?)\n.*?Given value: (.*)', re.DOTALL)
-_KINDS = {"<class 'int'>": "a whole number", "<class 'float'>": "a number", "<class 'bool'>": "true or false"}
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
 
 
 def _explain(message: str, parser) -> InputError:
@@ -45,13 +47,13 @@ def _explain(message: str, parser) -> InputError:
             return InputError(f"unexpected argument '{name}'; see {parser.prog} --help")
         return unknown("key", name, [o[2:].replace("-", "_") for o in options])
     if found := _WRONG_TYPE.search(message):
-        kind = _KINDS.get(found[2], found[2])
+        kind = _KINDS.get(re.sub(r"<class '(\w+)'>|(\w+)\[.*", r"\1\2", found[2]), found[2])
         return InputError(f"--{found[1].replace('_', '-')} takes {kind}, not '{found[3].strip()}'")
     return InputError(" ".join(message.split()))
 
-# %% ../nbs/13_cli.ipynb #d7e15d1f
+# %% ../nbs/13_cli.ipynb #dee122fe
 def _train(parser):
-    from classypics.recipe import Recipe, train
+    from classypics.recipe import Recipe, read_recipe, train
 
     hints, comments = inspect.get_annotations(Recipe), _field_help(Recipe)
     parser.add_argument("--config", action="config", help="a recipe as a YAML file; options override it")
@@ -63,6 +65,9 @@ def _train(parser):
 
     def run(args):
         given = {f.name: getattr(args, f.name) for f in dataclasses.fields(Recipe)}
+        if args.config and given["steps"] is not None and given["minutes"] is not None:  # one in the file, one here
+            filed = read_recipe(str(args.config[-1]))
+            given["steps" if filed.steps == given["steps"] else "minutes"] = None
         train(Recipe(**given), resume=args.resume, overwrite=args.overwrite)
 
     return run
@@ -81,10 +86,10 @@ def _drawing_options(parser) -> None:
 def _drawing(args) -> dict:
     return {k: getattr(args, k) for k in ("seed", "num_inference_steps", "guidance_scale", "sampler")}
 
-# %% ../nbs/13_cli.ipynb #bbd638d4
+# %% ../nbs/13_cli.ipynb #76a8939f
 def _sample(parser):
     parser.add_argument("model", type=str, help="a run's folder, or a model that comes with classypics")
-    parser.add_argument("--class", dest="class_label", type=str | None, default=None, help="a class; else a row of each")
+    parser.add_argument("--class", dest="class_label", type=str | None, default=None, help="a class; else each")
     parser.add_argument("--num-images", type=int, default=8, help="pictures a class")
     parser.add_argument("--out", type=str, default="pictures.png", help="image file to write")
     parser.add_argument("--film", type=str | None, default=None, help="also write the drawing as a GIF")
@@ -92,15 +97,16 @@ def _sample(parser):
 
     def run(args):
         from classypics.pipeline import Pipeline
-        from classypics.recipe import example_grid, image_path, save_film, save_image
+        from classypics.recipe import example_grid, film_path, image_path, save_film, save_image
 
-        out, film = image_path(args.out), args.film and image_path(args.film)
+        out, film = image_path(args.out), args.film and film_path(args.film)
         pipe = Pipeline.from_pretrained(args.model)
         names = [args.class_label] if args.class_label is not None else list(pipe.classes)
         save_image(example_grid(pipe, class_labels=names, num_images=args.num_images, **_drawing(args)), out)
         print(f"{len(names) * args.num_images} pictures in {out}")
         if film:
-            save_film(pipe, film, class_labels=names, seed=args.seed)
+            longer = {"num_inference_steps": args.num_inference_steps or 24}  # a film wants more frames than a picture
+            save_film(pipe, film, class_labels=names, **_drawing(args) | longer)
             print(f"film in {film}")
 
     return run
@@ -120,12 +126,12 @@ def _evaluate(parser):
 
     return run
 
-# %% ../nbs/13_cli.ipynb #43ef634b
+# %% ../nbs/13_cli.ipynb #274de457
 def _data(parser):
     parser.add_argument("data", type=str, help="digits, fashion_mnist, folder:PATH, csv:PATH, ...")
     parser.add_argument("--size", type=str | None, default=None, help="32, or 28x20 for height x width")
     parser.add_argument("--image-column", type=str | None, default=None, help="of a csv: the first")
-    parser.add_argument("--label-columns", type=list[str] | None, default=None, help="of a csv: all others")
+    parser.add_argument("--label-columns", type=list[str] | str | None, default=None, help="of a csv: all others")
     parser.add_argument("--strict", action="store_true", help="refuse data with unreadable pictures")
     parser.add_argument("--out", type=str | None, default=None, help="image file for a row of pictures a class")
 
@@ -175,12 +181,13 @@ COMMANDS = {
     "demo": (_demo, "a two-minute demonstration in outputs/demo"),
 }
 
-# %% ../nbs/13_cli.ipynb #c2e7e01a
+# %% ../nbs/13_cli.ipynb #6f48875b
 def run(arguments: list[str]) -> None:
     "Do what the command line says; a mistake in it is an `InputError`."
     if not arguments or arguments[0] in ("-h", "--help"):
         lines = "\n".join(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items())
-        print(f"classypics: labelled pictures in, pictures of any class out\n\n{lines}\n\nmore: classypics COMMAND --help")
+        print(f"classypics: labelled pictures in, pictures of any class out\n\n{lines}\n")
+        print("more: classypics COMMAND --help")
         return
     if arguments[0] not in COMMANDS:
         raise unknown("command", arguments[0], COMMANDS)
@@ -201,3 +208,8 @@ def main() -> None:
     except InputError as e:
         print(f"classypics: {e}", file=sys.stderr)
         sys.exit(2)
+    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as e:
+        print(f"classypics: {e.filename} cannot be used: {e.strerror}; choose another path", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)  # as a shell says it

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-# %% ../nbs/05_vae.ipynb #f96eec36
+# %% ../nbs/05_vae.ipynb #2903502e
 class Standardise(nn.Module):
     "Each channel of z (B,C,h,w) to mean 0 and deviation 1, as measured once, and back."
 
@@ -23,8 +23,9 @@ class Standardise(nn.Module):
     @torch.no_grad()
     def measure(self, z: torch.Tensor) -> None:
         "Keep mean and deviation of `z`; a channel that never changes counts as deviation 0.01."
-        self.mean.copy_(z.double().mean((0, 2, 3))[:, None, None])
-        self.std.copy_(z.double().std((0, 2, 3), correction=0).clamp(min=0.01)[:, None, None])
+        z = z.cpu().double()  # not every device knows float64
+        self.mean.copy_(z.mean((0, 2, 3))[:, None, None])
+        self.std.copy_(z.std((0, 2, 3), correction=0).clamp(min=0.01)[:, None, None])
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         return (z - self.mean) / self.std

@@ -31,7 +31,7 @@ def unknown(kind: str, name, options, *, plural: str = "") -> InputError:
     shown = ", ".join(options[:20]) + (f" and {len(options) - 20} more" if len(options) > 20 else "")
     return InputError(f"unknown {kind} '{name}'{hint} {plural or kind + 's'}: {shown}")
 
-# %% ../nbs/00_core.ipynb #013322ce
+# %% ../nbs/00_core.ipynb #09747fe2
 def generator(*address) -> torch.Generator:
     "A CPU generator whose numbers are a function of `address` (numbers or strings, such as seed and step) alone."
     digest = hashlib.blake2b(repr(address).encode(), digest_size=8).digest()
@@ -41,7 +41,7 @@ def generator(*address) -> torch.Generator:
 @contextlib.contextmanager
 def seeded(*address):
     "Inside the `with`, torch's global generators are seeded by `address`; afterwards they are as they were."
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
         torch.manual_seed(generator(*address).initial_seed())
         yield
 

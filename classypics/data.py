@@ -613,20 +613,19 @@ def _keep(found: _Found, results: list, *, source: str, strict: bool) -> list:
     _check_classes(found, source)
     return good
 
-# %% ../nbs/01_data.ipynb #1216c577
+# %% ../nbs/01_data.ipynb #5d65b1a9
 def _decide(found: _Found, heads: list, size, channels) -> tuple:
     "The size and the channels that fit these pictures, where a person has not said them."
     sizes = {head[:2] for head in heads}
     if size is None:
         size = next(iter(sizes)) if len(sizes) == 1 and max(max(sizes)) <= 64 else (32, 32)
-    maybe = [f for f, head in zip(found.files, heads) if not head[2]]
     if channels is None:
-        channels = 1
-        for i in range(0, len(maybe), 256):  # looks no further than the first coloured pixel
-            pixels, _ = _Decoder(maybe[i : i + 256], size, channels=3).decode(range(len(maybe[i : i + 256])))
-            if (pixels != pixels[:, :1]).any():
-                channels = 3
-                break
+        maybe, channels, i = [f for f, head in zip(found.files, heads) if not head[2]], 1, 0
+        while i < len(maybe) and channels == 1:  # looks no further than the first few with a coloured pixel
+            some = maybe[i : 2 * i + 4]
+            pixels, _ = _Decoder(some, size, channels=3).decode(range(len(some)))
+            channels = 3 if (pixels != pixels[:, :1]).any() else 1
+            i += len(some)
     return size, channels
 
 # %% ../nbs/01_data.ipynb #8c156a38

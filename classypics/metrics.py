@@ -143,7 +143,7 @@ def look(pictures: torch.Tensor, network) -> tuple:
     parts = [network.look(p.to(device)) for p in pictures.split(100)]
     return tuple(torch.cat(p).cpu().double() for p in zip(*parts))
 
-# %% ../nbs/10_metrics.ipynb #64135ff7
+# %% ../nbs/10_metrics.ipynb #e6f19ad2
 def wilson(
     hits: int,  # how often it was so
     n: int,  # out of how many
@@ -152,7 +152,7 @@ def wilson(
     z = 1.959964
     share, centre = hits / n, (hits + z**2 / 2) / (n + z**2)
     half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return (centre - half if hits else 0.0), (centre + half if hits < n else 1.0)
 
 # %% ../nbs/10_metrics.ipynb #51219e0f
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ def sigma_from_alpha_bar(alpha_bar: torch.Tensor) -> torch.Tensor:
     "DDPM's cumulative alpha as a noise level, `sqrt(1 / alpha_bar - 1)`, float64; and `x_vp = sqrt(alpha_bar) * x`."
     return (1 / alpha_bar.double() - 1).sqrt()
 
-# %% ../nbs/03_noise.ipynb #7f3842f7
+# %% ../nbs/03_noise.ipynb #cc43e8a5
 def _betas(kind: str, timesteps: int) -> torch.Tensor:
     "The `timesteps` betas of a DDPM table, float64."
     if kind == "linear":
@@ -37,6 +37,7 @@ class Discrete:
         *,
         timesteps: int = 1000,  # length of the table
     ):
+        self.most_steps = timesteps  # in drawing
         self.alphas_cumprod = (1 - _betas(betas, timesteps)).cumprod(0)
         self.table = sigma_from_alpha_bar(self.alphas_cumprod)
 
@@ -50,9 +51,11 @@ class Discrete:
         "(n,) sigmas of uniformly drawn table entries, float32."
         return self.table[torch.randint(len(self.table), (n,), generator=generator)].float()
 
-# %% ../nbs/03_noise.ipynb #ef72d149
+# %% ../nbs/03_noise.ipynb #2f7092c9
 class LogNormal:
     "EDM's schedule: log-normal sigmas in training, rho-spaced in drawing (arXiv 2206.00364)."
+
+    most_steps = 10_000
 
     def __init__(
         self,
@@ -75,11 +78,11 @@ class LogNormal:
         "(n,) log-normal sigmas, float32."
         return (self.mean + self.std * torch.randn(n, generator=generator)).exp()
 
-# %% ../nbs/03_noise.ipynb #185c3644
+# %% ../nbs/03_noise.ipynb #6f0bd447
 class Flow:
     "Flow matching's schedule: `sigma = t / (1 - t)`, t uniform in training and evenly spaced in drawing (2210.02747)."
 
-    t_max = 0.998
+    t_max, most_steps = 0.998, 10_000
 
     def sigmas(self, steps: int) -> torch.Tensor:
         "(steps + 1,) float64, decreasing from 499 to 0."

@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 from .core import InputError, generator, replacing, seeded
 
-# %% ../nbs/04_train.ipynb #ae1e247d
+# %% ../nbs/04_train.ipynb #f261ca4d
 @dataclass
 class Course:
     "Where a run is and how it goes on: warm-up, constant rate, then a straight decay to zero."
@@ -29,7 +29,7 @@ class Course:
     @classmethod
     def of(cls, steps: int | None, minutes: float | None, *, warmup: int) -> "Course":
         "The course of a new run of so many steps or minutes."
-        if (steps is None) == (minutes is None) or (steps or minutes) <= 0:
+        if (steps is None) == (minutes is None) or (minutes if steps is None else steps) <= 0:
             raise InputError(f"training needs steps or minutes, one of them, above 0; not {steps} and {minutes}")
         return cls(min(warmup, max(1, steps // 10)), steps, steps * 3 // 4) if steps else cls(warmup)
 
@@ -112,7 +112,7 @@ def load_state(path, task: nn.Module, average: AveragedModel, optimizer) -> Cour
     optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
     return course
 
-# %% ../nbs/04_train.ipynb #048de6e8
+# %% ../nbs/04_train.ipynb #6bab3259
 @dataclass
 class Step:
     "What `fit` tells after each optimizer step."
@@ -125,7 +125,7 @@ class Step:
     seconds_left: float  # the best guess
     average: nn.Module  # the task with averaged weights: what to look at and what to keep
 
-
+# %% ../nbs/04_train.ipynb #0f74eab4
 class _Run:
     "What a run consists of: the task, its average, the optimizer, and where it is."
 
@@ -134,7 +134,7 @@ class _Run:
 
         self.plain, self.memory, self.average, self.state = task, optimizer, average, state
         self.course = load_state(state, task, average, optimizer) if state and Path(state).exists() else course
-        self.accelerator = Accelerator(cpu=next(task.parameters()).device.type == "cpu")
+        self.device, self.accelerator = next(task.parameters()).device, Accelerator(device_placement=False)
         self.task, self.optimizer = self.accelerator.prepare(task, optimizer)
 
     def save(self) -> None:
@@ -146,22 +146,25 @@ class _Run:
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         n = len(next(iter(drawn.values())))
         start, mine = rank * n // processes, (rank + 1) * n // processes - rank * n // processes
-        loss, cuts = 0.0, [start + mine * i // pieces for i in range(pieces + 1)]
+        cuts, loss = [start + mine * i // pieces for i in range(pieces + 1)], 0.0
         for i, (start, stop) in enumerate(zip(cuts, cuts[1:])):
-            part = {k: v[start:stop].to(self.accelerator.device) for k, v in drawn.items()}
+            part = {k: v[start:stop].to(self.device) for k, v in drawn.items()}
             with contextlib.nullcontext() if i == pieces - 1 else self.accelerator.no_sync(self.task):
                 partial = self.task(**part) * ((stop - start) * processes / n)
                 self.accelerator.backward(partial)
             loss += float(partial.detach())
         return loss
 
-# %% ../nbs/04_train.ipynb #8b9849e7
+# %% ../nbs/04_train.ipynb #7ec65af9
 def _update(run: _Run, loss: float, *, lr: float, clip: float) -> None:
     "Clip, refuse what is not a number, and only then step."
     norm = nn.utils.clip_grad_norm_(run.plain.parameters(), clip)
     if not (math.isfinite(loss) and math.isfinite(norm)):
-        kept = "; the last good state is kept" if run.state is not None else ""
-        raise InputError(f"the loss became {loss} in step {run.course.done + 1}{kept}; try a smaller lr than {lr:g}")
+        run.save()  # the weights are still those of the step before
+        what = "the loss" if not math.isfinite(loss) else "the gradient"
+        kept = "" if run.state is None else "; what was learned before is kept"
+        again = f"start again with an lr below {lr:g} (--overwrite --lr {lr / 3:.1g})"
+        raise InputError(f"{what} is no longer a number in step {run.course.done + 1}{kept}; {again}")
     for group in run.memory.param_groups:
         group["lr"] = lr * run.course.factor()
     run.optimizer.step()

@@ -59,13 +59,13 @@ class Block(nn.Module):
         r = self.conv2(F.silu(torch.addcmul(shift, self.norm2(r), 1 + scale)))
         return self.skip(h) + r
 
-# %% ../nbs/06_unet.ipynb #0dbbe14c
+# %% ../nbs/06_unet.ipynb #806a7f3e
 class Attention(nn.Module):
-    "Self-attention over all positions of (B, width, H, W), added to its input; heads of 32 channels."
+    "Self-attention over all positions of (B, width, H, W), added to its input; heads of 32 channels or a little more."
 
     def __init__(self, width: int):
         super().__init__()
-        self.heads = max(1, width // 32)
+        self.heads = max(h for h in range(1, max(2, width // 32 + 1)) if width % h == 0)
         self.norm, self.qkv, self.out = _norm(width), nn.Linear(width, 3 * width), _zero(nn.Linear(width, width))
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:

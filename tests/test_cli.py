@@ -1,14 +1,17 @@
 "What a person's mistakes get: one sentence, exit status 2, nothing lost."
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 from PIL import Image
+from refresh import ROOT
+from safetensors.torch import load_file
 
-from classypics.cli import run
+from classypics.cli import COMMANDS, _parser, run
 from classypics.core import InputError
-from classypics.recipe import Recipe, train
+from classypics.recipe import Recipe, read_recipe, train
 
 
 @pytest.fixture(scope="module")
@@ -38,14 +41,22 @@ MISTAKES = {
     "train --data digits --steps many": "--steps takes a whole number, not 'many'",
     "train --data digits --steps 0": "steps must be a number above 0",
     "train --data digits --minutes -1": "minutes must be a number above 0",
+    "train --data digits --minutes .inf": "minutes must be a number above 0",
+    "train --data digits --accumulate 100": "100 are too many",
+    "train --data digits --label-dropout 0 --guidance-scale 2": "guidance_scale must be 1",
+    "train --data digits --codec pixels --factor 2": "factor 2 is for the codec space_to_depth",
+    "train --data digits --widths 32,none": "widths are whole numbers",
+    "train --data digits --augment RandomCrop(32)": "RandomCrop(32)",
+    "train --data digits --resume --overwrite": "give one of them",
+    "demo --minutes 0": "minutes must be a number above 0",
     "train --data digits --steps 5 --minutes 1": "either steps or minutes",
     "train --data digits --batch-size 0": "batch_size must be a number above 0",
     "train --data digits --size 0": "size '0' is out of range",
     "train --data digits --size big": "size 'big' is not a size",
-    "train --data digits --widths [8,8,8,8,8]": "too small for 5 levels",
+    "train --data digits --widths 8,8,8,8,8": "too small for 5 levels",
     "train --data digits --prediction epsilon": "unknown prediction 'epsilon'",
     "train --data digits --schedule karras": "unknown schedule 'karras'",
-    "train --data digits --augment [flop]": "did you mean 'flip'",
+    "train --data digits --augment flop": "did you mean 'flip'",
     "train --data digits --device tpu": "device 'tpu' cannot be used here",
     "train --config not-there.yaml --data digits": "not-there.yaml",
     "train digits": "digits",
@@ -56,8 +67,11 @@ MISTAKES = {
     "sample MODEL --out OUT/pictures.doc": "has no ending of an image file",
     "sample not-there": "unknown model 'not-there'",
     "sample fashion-mnits": "did you mean 'fashion-mnist'",
-    "evaluate MODEL --num-images 0": "num_images must be at least 1",
-    "evaluate MODEL --num-images 3": "3",
+    "sample MODEL --guidance-scale nan": "guidance_scale must be 0 or more",
+    "sample MODEL --film x.jpg": "a film is a .gif",
+    "evaluate MODEL --num-images 0": "num_images is 0",
+    "evaluate MODEL --num-images 3": "num_images is 3",
+    "evaluate MODEL --sampler magic": "unknown sampler 'magic'",
     "data folder:not/there": "not/there",
     "data": "data",
 }
@@ -76,7 +90,12 @@ def test_one_sentence_before_anything_is_done(line, model, tmp_path, monkeypatch
 
 @pytest.mark.parametrize(
     "text, expected",
-    [("data: digits\nminuts: 3\n", "minuts"), ("- digits\n", "recipe"), ("data: digits\nsteps: many\n", "many"), ("a: [", "recipe")],
+    [
+        ("data: digits\nminuts: 3\n", "minuts"),
+        ("- digits\n", "recipe"),
+        ("data: digits\nsteps: many\n", "many"),
+        ("a: [", "recipe"),
+    ],
 )
 def test_a_wrong_recipe_file(text, expected, tmp_path):
     (tmp_path / "recipe.yaml").write_text(text)
@@ -109,9 +128,51 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
 
 def test_a_folder_of_photographs_from_end_to_end(photos, tmp_path):
     out = tmp_path / "run"
-    run(["train", "--data", f"folder:{photos}", "--steps", "30", "--widths", "[8,16]", "--out", str(out)])
-    run(["sample", str(out), "--class", "a b_c", "--num-images", "3", "--out", str(tmp_path / "x.png"), "--film", str(tmp_path / "x.gif")])
+    run(["train", "--data", f"folder:{photos}", "--steps", "30", "--widths", "8,16", "--out", str(out)])
+    picture, film = str(tmp_path / "new" / "x.png"), str(tmp_path / "x.gif")
+    run(["sample", str(out), "--class", "a b_c", "--num-images", "3", "--out", picture, "--film", film])
     from classypics import Pipeline
 
     assert Pipeline.from_pretrained(out)("red").images[0].size == (28, 20)  # PIL says width first
-    assert Image.open(tmp_path / "x.gif").n_frames == 24 and (out / "report.html").stat().st_size > 5000
+    assert Image.open(film).n_frames == 24 and Image.open(picture).width > 3 * 28
+    assert (out / "report.html").stat().st_size > 5000
+
+
+def test_overwrite_removes_a_run_and_nothing_else(tmp_path):
+    out, recipe = tmp_path / "run", ["--data", "digits", "--steps", "10", "--widths", "8"]
+    run(["train", *recipe, "--out", str(out)])
+    (out / "cat.png").write_bytes(b"saved here by a person")
+    run(["train", *recipe, "--out", str(out), "--overwrite"])
+    assert (out / "cat.png").read_bytes() == b"saved here by a person" and (out / "model.safetensors").exists()
+
+
+def test_resume_refuses_changed_pictures(photos, tmp_path):
+    root, out = tmp_path / "photos", tmp_path / "run"
+    shutil.copytree(photos, root)
+    with pytest.raises(InputError, match="no longer a number"):  # a run that has begun and is not finished
+        train(Recipe(f"folder:{root}", out=str(out), steps=50, lr=1e30, widths=[8]), progress=False)
+    Image.new("RGB", (28, 20), "green").save(root / "red" / "new.png")
+    with pytest.raises(InputError, match="the pictures have changed"):
+        run(["train", "--out", str(out), "--resume"])
+
+
+def test_a_loss_that_is_no_number_keeps_what_was_learned(photos, tmp_path):
+    out = tmp_path / "run"
+    recipe = ["--data", f"folder:{photos}", "--lr", "1e30", "--steps", "50", "--widths", "8"]
+    with pytest.raises(InputError, match="no longer a number in step"):
+        run(["train", *recipe, "--out", str(out)])
+    tensors = load_file(out / "resume" / "state.safetensors")
+    assert all(t.isfinite().all() for t in tensors.values())
+
+
+@pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
+def test_recipes_are_understood(recipe):
+    parser = _parser("", prog="train")
+    COMMANDS["train"][0](parser)
+    assert parser.parse_args(["--config", str(recipe), "--steps", "3"]).data == read_recipe(recipe).data
+
+
+def test_steps_on_the_command_line_win_over_minutes_in_the_file(tmp_path):
+    run(["train", "--config", str(ROOT / "recipes" / "digits.yaml"), "--steps", "5", "--out", str(tmp_path / "run")])
+    stored = read_recipe(tmp_path / "run" / "recipe.yaml")
+    assert (stored.steps, stored.minutes) == (5, None)

@@ -188,14 +188,13 @@ def test_a_download_is_moved_in_whole(tmp_path, monkeypatch):
 def test_flowers_celeba_and_cifar_as_torchvision_gives_them(tmp_path, monkeypatch):
     import torchvision
 
-    pics = [folder(tmp_path, {"celeba/img_align_celeba": 9}, size=(178, 218)) / f"celeba/img_align_celeba/{i}.png"
-            for i in range(9)]  # fmt: skip
+    folder(tmp_path, {"celeba/img_align_celeba": 9}, size=(178, 218))
+    pics = [tmp_path / f"celeba/img_align_celeba/{i}.png" for i in range(9)]
 
     class Part:
         def __init__(self, root, *, download, split=None, train=None):
             self.root, self.base_folder = str(tmp_path), "celeba"
-            part = range(9)["train valid test".replace("valid", "val" if "Flow" in type(self).__name__ else "valid")
-                            .split().index(split) :: 3] if split else range(9)  # fmt: skip
+            part = range(9)[{"train": 0, "val": 1, "valid": 1, "test": 2}[split] :: 3] if split else range(9)
             self.classes, self._labels = ["rose", "aster", "sword lily"], [i // 3 for i in part]
             self._image_files, self.filename = [pics[i] for i in part], [pics[i].name for i in part]
             self.attr, self.attr_names = torch.tensor([[i % 2, i // 5] for i in part]), ["Smiling", "Young", ""]

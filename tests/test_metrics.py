@@ -120,7 +120,8 @@ def test_a_damaged_judge_is_trained_again(few, tmp_path, damage):
     good = train_judge(few, folder=tmp_path)
     [file] = tmp_path.iterdir()
     kept = file.read_bytes()
-    broken = {"truncated": kept[:-100], "other": kept.replace(b'\\"seed\\": 0', b'\\"seed\\": 9'), "not safetensors": b"?"}
+    other = kept.replace(b'\\"seed\\": 0', b'\\"seed\\": 9')
+    broken = {"truncated": kept[:-100], "other": other, "not safetensors": b"?"}
     assert broken[damage] != kept
     file.write_bytes(broken[damage])
     again = train_judge(few, folder=tmp_path)
@@ -406,8 +407,7 @@ def test_inception_is_torch_fidelitys_network(random_weights, monkeypatch):
     with pytest.raises(InputError, match="2048 features takes 20480 pictures"):
         fid(grey, grey, network=network)
     monkeypatch.setenv("TORCH_HOME", str(random_weights.parents[2]))  # where torch keeps downloaded files
-    found = inception()
-    assert torch.equal(found(grey) if hasattr(found, "forward_features") else look(grey, found)[0], look(grey, network)[0])
+    assert torch.equal(look(grey, inception())[0], look(grey, network)[0])
 
 
 # --- all of it ---
@@ -442,8 +442,8 @@ def test_scores_can_be_kept_and_read(scored):
     }
     assert len(kept["table"]) == len(kept["figures"]) and all(len(row) == len(kept["columns"]) for row in kept["table"])
     assert kept["notes"] == scored.notes
-    text = scored.text()
-    assert all(word in text for word in ("KID", "Inception Score", "agreement: 3", "180", "FeatureNet-64", *scored.notes))
+    words = "KID", "Inception Score", "agreement: 3", "180", "FeatureNet-64", *scored.notes
+    assert all(word in scored.text() for word in words)
 
 
 def test_fid_is_scored_where_there_are_enough(digits, judge):
@@ -451,8 +451,9 @@ def test_fid_is_scored_where_there_are_enough(digits, judge):
     drawn = digits.train.pictures(range(700))  # copies
     scores = score(drawn, digits.train.labels[:700, 0], split, network=judge)
     figures = named(scores)
-    assert figures["FID"].drawn.n == figures["FID"].real.n == 700 and figures["FID"].drawn.value < figures["FID"].real.value
-    assert figures["nearer than 99 % of real"].drawn.value == 1 and figures["nearer than 99 % of real"].real.value < 0.03
+    distance, copied = figures["FID"], figures["nearer than 99 % of real"]
+    assert distance.drawn.n == distance.real.n == 700 and distance.drawn.value < distance.real.value
+    assert copied.drawn.value == 1 and copied.real.value < 0.03
     assert figures["distance to training (grey levels)"].drawn.value == 0
     assert figures["agreement"].real.n == 800  # all that are held out
     assert scores.to_json() == score(drawn, digits.train.labels[:700, 0], split, network=judge).to_json()
