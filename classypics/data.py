@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['parse_size', 'fit_picture', 'PictureSet', 'safe_name', 'known_sources', 'hold_out', 'Data', 'load_data', 'Batches',
-           'near_copies', 'class_rows', 'Analysis', 'analyse', 'text']
+           'near_copies', 'class_rows', 'Analysis', 'analyse']
 
 # %% ../nbs/01_data.ipynb #d7f82675
 import csv, functools, hashlib, io, json, math, os, re, tempfile, unicodedata, urllib.parse, warnings, zipfile
@@ -764,7 +764,7 @@ def class_rows(pictures: PictureSet, *, columns: int = 10, rows: int = 24) -> Im
         titles.append(f"{list(pictures.columns)[c]}={name}" if several else name)
     return picture_grid(torch.cat(tiles), columns=columns, row_labels=titles)
 
-# %% ../nbs/01_data.ipynb #0d5da500
+# %% ../nbs/01_data.ipynb #4e6bdbdd
 @dataclass
 class Analysis:
     "What `analyse` found out about a set."
@@ -784,6 +784,10 @@ class Analysis:
         "How many times larger the largest class is than the smallest, among the pictures to learn from."
         sizes = [learn for learn, _ in next(iter(self.counts.values())).values()]
         return max(sizes) / max(1, min(sizes))
+
+    def text(self) -> str:
+        "The findings as lines for a terminal."
+        return _report(self)
 
 # %% ../nbs/01_data.ipynb #22eec81c
 def analyse(data: Data) -> Analysis:
@@ -816,13 +820,12 @@ def analyse(data: Data) -> Analysis:
         rows=class_rows(data.train),
     )
 
-# %% ../nbs/01_data.ipynb #4bb1db1c
+# %% ../nbs/01_data.ipynb #25362096
 def _some(lines: list, *, most: int = 5) -> list:
     return [f"  {line}" for line in lines[:most]] + [f"  and {len(lines) - most} more"] * (len(lines) > most)
 
 
-def text(self: Analysis) -> str:
-    "The findings as lines for a terminal."
+def _report(self: Analysis) -> str:
     lines = [self.summary]
     for column, counts in self.counts.items():
         wide = max(map(len, (column, *counts)))
@@ -837,6 +840,3 @@ def text(self: Analysis) -> str:
     lines += [f"pairs that are all but the same: {len(self.near)}", *_some([" ~ ".join(p) for p in self.near])]
     lines += [f"test pictures with a copy to learn from: {len(dict(self.leaked))}"]
     return "\n".join(lines + _some([" in test, ".join(p) + " in train" for p in self.leaked]))
-
-
-Analysis.text = text

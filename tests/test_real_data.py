@@ -1,0 +1,42 @@
+"On real pictures, where CLASSYPICS_DATA points at them; skipped with the reason where it does not."
+
+import pytest
+
+from classypics import Pipeline, load_data
+from classypics.cli import run
+from classypics.metrics import agreement, train_judge
+
+
+@pytest.fixture
+def flowers(real_data):
+    if not (real_data / "flowers12").exists():
+        pytest.skip("flowers12 is not among the real data")
+    return real_data / "flowers12"
+
+
+def test_photographs_train_without_an_edit(flowers, tmp_path):
+    out = tmp_path / "flowers"
+    asked = ["--size", "48", "--augment", "flip,shift=2", "--steps", "6"]
+    run(["train", "--data", f"folder:{flowers}", *asked, "--out", str(out)])
+    drawn = Pipeline.from_pretrained(out)("sunflower", num_inference_steps=2)
+    assert drawn.pixels.shape == (1, 3, 48, 48) and (out / "report.html").exists()
+
+
+def test_a_zip_of_folders_is_a_data_set(real_data):
+    archive = real_data / "cifar10-jpeg.zip"
+    if not archive.exists():
+        pytest.skip("cifar10-jpeg.zip is not among the real data")
+    data = load_data(f"folder:{archive}")
+    assert (len(data.train), len(data.test), len(data.train.classes)) == (50_000, 10_000, 10)
+    assert data.train.pictures([0, 49_999]).shape == (2, 3, 32, 32) and not data.skipped
+
+
+def test_the_shipped_model_draws_what_it_is_asked_for(real_data):
+    if not (real_data / "FashionMNIST").exists():
+        pytest.skip("FashionMNIST is not among the real data")
+    data, pipe = load_data("fashion_mnist"), Pipeline.from_pretrained("fashion-mnist")
+    judge = train_judge(data.train)
+    drawn = pipe(list(pipe.classes), num_images=30)
+    labels = pipe.denoiser.conditioner.parse(drawn.classes)
+    assert agreement(data.test.pictures(range(2000)), data.test.labels[:2000], network=judge).overall.value > 0.9
+    assert agreement(drawn.pixels, labels, network=judge).overall.value > 0.85
