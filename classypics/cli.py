@@ -9,7 +9,7 @@ __all__ = ['COMMANDS', 'run', 'main']
 import dataclasses, inspect, re, sys
 from .core import InputError, unknown
 
-# %% ../nbs/13_cli.ipynb #41440579
+# %% ../nbs/13_cli.ipynb #94c9a6f3
 def _field_help(cls) -> dict[str, str]:
     "The comment beside each field of a dataclass."
     return dict(re.findall(r"^    (\w+): [^#\n]+#\s*(.+)$", inspect.getsource(cls), re.MULTILINE))
@@ -29,9 +29,7 @@ def _parser(description: str, *, prog: str):
     return Parser(prog=prog, description=description, allow_abbrev=False, print_config=None)
 
 
-_NO_OPTION = re.compile(
-    r"[Uu]nrecognized arguments: (\S+)|[Kk]ey \W?([\w.-]+)\W? is not expected|No action for key \W?([\w.-]+)"
-)
+_NO_OPTION = re.compile(r"[Uu]nrecognized arguments: (\S+)")
 _WRONG_TYPE = re.compile(r'Parser key "([\w.-]+)".*?Expected an? (.+?)\n.*?Given value: (.*)', re.DOTALL)
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
 
@@ -40,23 +38,20 @@ def _explain(message: str, parser) -> InputError:
     "A parser's complaint as one sentence of ours."
     options = sorted(o for a in parser._actions for o in a.option_strings if o.startswith("--"))
     if found := _NO_OPTION.search(message):
-        name = next(g for g in found.groups() if g)
-        if name.startswith("-"):
-            return unknown("option", name.split("=")[0], options)
-        if found[1]:
-            return InputError(f"unexpected argument '{name}'; see {parser.prog} --help")
-        return unknown("key", name, [o[2:].replace("-", "_") for o in options])
+        if found[1].startswith("-"):
+            return unknown("option", found[1].split("=")[0], options)
+        return InputError(f"unexpected argument '{found[1]}'; see {parser.prog} --help")
     if found := _WRONG_TYPE.search(message):
         kind = _KINDS.get(re.sub(r"<class '(\w+)'>|(\w+)\[.*", r"\1\2", found[2]), found[2])
         return InputError(f"--{found[1].replace('_', '-')} takes {kind}, not '{found[3].strip()}'")
     return InputError(" ".join(message.split()))
 
-# %% ../nbs/13_cli.ipynb #dee122fe
+# %% ../nbs/13_cli.ipynb #e8a35e3b
 def _train(parser):
     from classypics.recipe import Recipe, read_recipe, train
 
     hints, comments = inspect.get_annotations(Recipe), _field_help(Recipe)
-    parser.add_argument("--config", action="config", help="a recipe as a YAML file; options override it")
+    parser.add_argument("--config", type=str | None, default=None, help="a recipe as a YAML file; options win over it")
     for field in dataclasses.fields(Recipe):
         option = "--" + field.name.replace("_", "-")
         parser.add_argument(option, type=hints[field.name], default=None, help=comments[field.name])
@@ -65,10 +60,11 @@ def _train(parser):
 
     def run(args):
         given = {f.name: getattr(args, f.name) for f in dataclasses.fields(Recipe)}
-        if args.config and given["steps"] is not None and given["minutes"] is not None:  # one in the file, one here
-            filed = read_recipe(str(args.config[-1]))
-            given["steps" if filed.steps == given["steps"] else "minutes"] = None
-        train(Recipe(**given), resume=args.resume, overwrite=args.overwrite)
+        given = {k: v for k, v in given.items() if v is not None}
+        filed = dataclasses.asdict(read_recipe(args.config)) if args.config else {}
+        if given.keys() & {"steps", "minutes"}:  # an option for how long replaces whatever the file says of it
+            filed = {k: v for k, v in filed.items() if k not in ("steps", "minutes")}
+        train(Recipe(**filed | given), resume=args.resume, overwrite=args.overwrite)
 
     return run
 

@@ -7,8 +7,8 @@ __all__ = ['DEFAULTS', 'SCHEDULES', 'Recipe', 'read_recipe', 'write_recipe', 'ch
            'announce', 'example_grid', 'image_path', 'save_image', 'train', 'evaluate', 'draw_like', 'report',
            'save_film', 'film_path', 'demo']
 
-# %% ../nbs/11_recipe.ipynb #ae8238dd
-import base64, contextlib, csv, dataclasses, html, io, json, math, re, shlex, shutil, signal, threading
+# %% ../nbs/11_recipe.ipynb #3ff2afec
+import base64, contextlib, csv, dataclasses, html, io, json, math, re, shlex, shutil, signal, threading, typing
 from dataclasses import dataclass
 from pathlib import Path
 import torch
@@ -94,7 +94,7 @@ DEFAULTS = {
 }  # fmt: skip
 "What `plan` decides whatever the pictures are."
 
-# %% ../nbs/11_recipe.ipynb #b54cdee5
+# %% ../nbs/11_recipe.ipynb #ac46e735
 SCHEDULES = {
     "log_normal": {"type": "LogNormal", "args": {}},
     "linear": {"type": "Discrete", "args": {"betas": "linear"}},
@@ -118,6 +118,10 @@ def check(recipe: Recipe) -> None:
         raise InputError("a recipe needs data: digits, fashion_mnist, folder:PATH, csv:PATH, ...; e.g. --data digits")
     if "steps" in said and "minutes" in said:
         raise InputError(f"give either steps or minutes, not both (steps {recipe.steps}, minutes {recipe.minutes})")
+    for field, value in said.items():
+        kinds = [typing.get_origin(t) or t for t in typing.get_args(Recipe.__annotations__[field])]
+        if not isinstance(value, tuple(kinds + [int] * (float in kinds) + [tuple] * (list in kinds))):
+            raise InputError(f"{field} cannot be {value!r}; see: classypics train --help")
     for field in said.keys() & _NAMED.keys():
         if said[field] not in _NAMED[field]:
             raise unknown(field, said[field], _NAMED[field])

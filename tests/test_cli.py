@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from classypics.cli import COMMANDS, _parser, run
 from classypics.core import InputError
-from classypics.recipe import Recipe, read_recipe, train
+from classypics.recipe import Recipe, check, read_recipe, tidy, train
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ MISTAKES = {
     "sample MODEL --out OUT/pictures.doc": "has no ending of an image file",
     "sample not-there": "unknown model 'not-there'",
     "sample fashion-mnits": "did you mean 'fashion-mnist'",
-    "sample MODEL --guidance-scale nan": "guidance_scale must be 0 or more",
+    "sample MODEL --guidance-scale -1": "guidance_scale must be 0 or more",
     "sample MODEL --film x.jpg": "a film is a .gif",
     "evaluate MODEL --num-images 0": "num_images is 0",
     "evaluate MODEL --num-images 3": "num_images is 3",
@@ -93,7 +93,8 @@ def test_one_sentence_before_anything_is_done(line, model, tmp_path, monkeypatch
     [
         ("data: digits\nminuts: 3\n", "minuts"),
         ("- digits\n", "recipe"),
-        ("data: digits\nsteps: many\n", "many"),
+        ("data: digits\nsteps: many\n", "steps cannot be 'many'"),
+        ("data: digits\nwidths: {a: 1}\n", "widths cannot be"),
         ("a: [", "recipe"),
     ],
 )
@@ -169,7 +170,9 @@ def test_a_loss_that_is_no_number_keeps_what_was_learned(photos, tmp_path):
 def test_recipes_are_understood(recipe):
     parser = _parser("", prog="train")
     COMMANDS["train"][0](parser)
-    assert parser.parse_args(["--config", str(recipe), "--steps", "3"]).data == read_recipe(recipe).data
+    assert parser.parse_args(["--config", str(recipe), "--steps", "3"]).steps == 3
+    tidy(read_recipe(recipe))
+    check(read_recipe(recipe))
 
 
 def test_steps_on_the_command_line_win_over_minutes_in_the_file(tmp_path):

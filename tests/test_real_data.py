@@ -16,9 +16,9 @@ def flowers(real_data):
 
 def test_photographs_train_without_an_edit(flowers, tmp_path):
     out = tmp_path / "flowers"
-    asked = ["--size", "48", "--augment", "flip,shift=2", "--steps", "6"]
+    asked = ["--size", "48", "--augment", "flip,shift=2", "--steps", "6", "--num-inference-steps", "2"]
     run(["train", "--data", f"folder:{flowers}", *asked, "--out", str(out)])
-    drawn = Pipeline.from_pretrained(out)("sunflower", num_inference_steps=2)
+    drawn = Pipeline.from_pretrained(out)("sunflower")
     assert drawn.pixels.shape == (1, 3, 48, 48) and (out / "report.html").exists()
 
 

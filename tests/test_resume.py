@@ -10,7 +10,7 @@ import pytest
 
 from classypics.recipe import Recipe, read_log, train
 
-OPTIONS = "--data digits --steps 300 --batch-size 16 --widths [8,16] --save-every 0.2".split()
+OPTIONS = "--data digits --steps 300 --batch-size 16 --widths [8,16] --save-every 0.2 --num-inference-steps 2".split()
 
 
 def start(out, *more):
