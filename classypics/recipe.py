@@ -86,15 +86,16 @@ def write_recipe(recipe: Recipe, path) -> None:
     with replacing(path) as tmp:
         tmp.write_text(text, encoding="utf-8")
 
-# %% ../nbs/11_recipe.ipynb #241d622a
+# %% ../nbs/11_recipe.ipynb #e4b87431
 DEFAULTS = {
     "seed": 0, "strict": False, "augment": [], "blocks": 1, "attention": 1, "prediction": "edm",
-    "schedule": "log_normal", "batch_size": 64, "accumulate": 1, "lr": 3e-3, "label_dropout": 0.1, "average": 0.1, "device": "auto",
+    "schedule": "log_normal",
+    "batch_size": 64, "accumulate": 1, "lr": 3e-3, "label_dropout": 0.1, "average": 0.1, "device": "auto",
     "save_every": 30.0, "num_inference_steps": 12, "sampler": "dpmpp_2m",
 }  # fmt: skip
 "What `plan` decides whatever the pictures are."
 
-# %% ../nbs/11_recipe.ipynb #ac46e735
+# %% ../nbs/11_recipe.ipynb #a21a0a46
 SCHEDULES = {
     "log_normal": {"type": "LogNormal", "args": {}},
     "linear": {"type": "Discrete", "args": {"betas": "linear"}},
@@ -104,13 +105,12 @@ SCHEDULES = {
 }
 "Schedules by the name a person types, as `config.json` says them."
 
-
 _NAMED = {"prediction": PREDICTIONS, "schedule": SCHEDULES, "sampler": SAMPLERS, "codec": ("pixels", "space_to_depth")}
 _POSITIVE = {"minutes", "steps", "batch_size", "accumulate", "blocks", "factor", "lr", "save_every"}
 _POSITIVE |= {"num_inference_steps"}
 _RANGES = {"label_dropout": (0, 0.9), "average": (0.001, 0.28), "attention": (0, 9), "guidance_scale": (0, 100)}
 
-
+# %% ../nbs/11_recipe.ipynb #2e874b78
 def check(recipe: Recipe) -> None:
     "Refuse, with one sentence, what can be seen to be wrong without looking at the data."
     said = {k: v for k, v in dataclasses.asdict(recipe).items() if v is not None}
@@ -315,7 +315,7 @@ def read_log(path) -> list[dict]:
         rows = [r for r in csv.DictReader(f) if all(r.values())]
     return [{k: int(v) if k == "step" else float(v) for k, v in r.items()} for r in rows]
 
-# %% ../nbs/11_recipe.ipynb #342b88e9
+# %% ../nbs/11_recipe.ipynb #9e5271e3
 def announce(recipe: Recipe, data: Data) -> str:
     "What was found and what will be done, in a few lines, before anything is done."
     counts = torch.bincount(data.train.labels[:, 0], minlength=len(data.train.classes))
@@ -337,7 +337,7 @@ def _memory(recipe: Recipe, data: Data) -> str:
     pictures = len(data.train) + len(data.test)
     here = recipe.channels * data.train.size[0] * data.train.size[1]
     kept = recipe.batch_size / recipe.accumulate * here / recipe.factor**2 / recipe.channels * sum(recipe.widths) * 80
-    return f"about {(6e8 + min(pictures * here, 1e9) + kept) / 1e9:.1f} GB of memory"
+    return f"about {(7.5e8 + min(pictures * here, 1e9) + kept) / 1e9:.1f} GB of memory"
 
 # %% ../nbs/11_recipe.ipynb #a87847c4
 def example_grid(pipe: Pipeline, *, class_labels=None, num_images: int = 8, **options):
@@ -544,9 +544,10 @@ def draw_like(pipe: Pipeline, data: Data, num_images: int, *, seed: int = 0, pro
     bar.close()
     return torch.cat(drawn), torch.arange(len(counts)).repeat_interleave(counts)
 
-# %% ../nbs/11_recipe.ipynb #8dbf9529
+# %% ../nbs/11_recipe.ipynb #9785794a
 _STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}
-:root{color-scheme:light dark} img{max-width:100%;image-rendering:pixelated} table{border-collapse:collapse} pre{overflow-x:auto}
+:root{color-scheme:light dark}
+img{max-width:100%;image-rendering:pixelated} table{border-collapse:collapse} pre{overflow-x:auto}
 td,th{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top} pre{padding:.6rem;border:1px solid #8888}"""
 
 

@@ -55,7 +55,10 @@ def chosen(names: list[str]) -> list[Path]:
 
 
 def storable(outputs: list[dict]) -> list[dict]:
-    "`outputs` without stderr and widgets."
+    "`outputs` without stderr, widgets, and a second copy of a picture as JPEG, which PIL images offer beside PNG."
+    for o in outputs:
+        if "image/png" in o.get("data", {}):
+            o["data"].pop("image/jpeg", None)
     return [o for o in outputs if o.get("name") != "stderr" and WIDGET not in o.get("data", {})]
 
 
