@@ -94,7 +94,7 @@ def test_one_sentence_before_anything_is_done(line, model, tmp_path, monkeypatch
         ("data: digits\nminuts: 3\n", "minuts"),
         ("- digits\n", "recipe"),
         ("data: digits\nsteps: many\n", "steps cannot be 'many'"),
-        ("data: digits\nwidths: {a: 1}\n", "widths cannot be"),
+        ("data: digits\nwidths: {a: 1}\n", "widths are whole numbers"),
         ("a: [", "recipe"),
     ],
 )
