@@ -212,7 +212,7 @@ def describe(recipe: Recipe, data: Data) -> dict:
         "data": {"name": data.name, "fingerprint": data.train.fingerprint, "pictures": len(data.train)},
     }
 
-# %% ../nbs/11_recipe.ipynb #0017b450
+# %% ../nbs/11_recipe.ipynb #11455461
 def _load(recipe: Recipe) -> Data:
     "The recipe's data, as it was or will be trained on."
     data = load_data(
@@ -226,7 +226,7 @@ def _load(recipe: Recipe) -> Data:
     )
     if len(data.train.columns) > 1:
         columns = ", ".join(data.train.columns)
-        one = f"--label-columns [{next(iter(data.train.columns))}]"
+        one = f"--label-columns {next(iter(data.train.columns))}"
         raise InputError(f"{recipe.data} has several label columns ({columns}); choose one, e.g. {one}")
     return data
 
@@ -364,7 +364,7 @@ def save_image(image, path) -> None:
     with replacing(image_path(path)) as tmp:
         image.save(tmp)
 
-# %% ../nbs/11_recipe.ipynb #ae79d86b
+# %% ../nbs/11_recipe.ipynb #e611a3ab
 def train(
     recipe: Recipe,
     *,
@@ -375,12 +375,13 @@ def train(
     "Train by a recipe into its folder and give the model; `InputError` before anything is written if it cannot be."
     if resume and overwrite:
         raise InputError("resume goes on with a run and overwrite removes it: give one of them")
-    say, recipe = print if progress else (lambda text: None), tidy(recipe)
+    say, recipe, data = print if progress else (lambda text: None), tidy(recipe), None
     if recipe.out is None:
         check(recipe)
-        recipe = dataclasses.replace(recipe, out=plan(recipe, _load(recipe)).out)
-    folder = Path(recipe.out)
-    recipe = _stored(recipe, folder, resume=resume, overwrite=overwrite)
+        data = _load(recipe)
+        recipe = dataclasses.replace(recipe, out=plan(recipe, data).out)
+    asked, folder = recipe, Path(recipe.out)
+    recipe = _stored(asked, folder, resume=resume, overwrite=overwrite)
     state = folder / "resume" / "state.safetensors"
     course = read_course(state) if resume and state.exists() else None
     if course is not None and course.done == course.steps:
@@ -388,7 +389,8 @@ def train(
         say(f"this run is finished ({course.done} steps): see {page if page.exists() else report(folder)}")
         return Pipeline.from_pretrained(folder, device=recipe.device)
     check(recipe)
-    data = _load(recipe)
+    if data is None or recipe is not asked:  # what is stored may say another size or seed
+        data = _load(recipe)
     recipe = plan(recipe, data)
     config = describe(recipe, data)
     _fits(config)
