@@ -6,7 +6,7 @@
 __all__ = ['TYPES', 'build', 'Drawn', 'Frame', 'stream', 'shipped', 'models', 'find_model', 'save_pretrained', 'write_config',
            'from_pretrained', 'Pipeline']
 
-# %% ../nbs/09_pipeline.ipynb #4838c697
+# %% ../nbs/09_pipeline.ipynb #7f03c6a7
 import json, math
 from dataclasses import dataclass
 from importlib import resources
@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Iterator
 import torch
 from PIL import Image
-from .codec import Pixels, SpaceToDepth
+from .codec import DiffusersKL, KLAutoencoder, Pixels, SpaceToDepth, VQAutoencoder
 from .core import InputError, generator, outputs_root, replacing, resolve_device, to_pil, to_uint8, unknown
-from .denoiser import ClassLabels, Denoiser, Guided
+from .denoiser import Attributes, ClassLabels, Denoiser, Guided
 from .sample import SAMPLERS
 from .schedule import Discrete, Flow, LogNormal
 from .unet import UNet
 
-# %% ../nbs/09_pipeline.ipynb #6cb2712b
-TYPES = {t.__name__: t for t in (Pixels, SpaceToDepth, UNet, Denoiser, ClassLabels, Discrete, LogNormal, Flow)}
+# %% ../nbs/09_pipeline.ipynb #e68bda05
+_CODECS = (Pixels, SpaceToDepth, KLAutoencoder, VQAutoencoder, DiffusersKL)
+TYPES = {t.__name__: t for t in (*_CODECS, UNet, Denoiser, ClassLabels, Attributes, Discrete, LogNormal, Flow)}
 "Everything a `config.json` may name."
 
 
@@ -82,10 +83,10 @@ def _walk(pipe, guided, labels, seeds, sigmas, *, sampler, bf16):
     for sigma, following, (x, x0_hat) in zip(sigmas, sigmas[1:], walk):
         yield float(sigma), x if following == 0 else x0_hat
 
-# %% ../nbs/09_pipeline.ipynb #7689a689
+# %% ../nbs/09_pipeline.ipynb #02c5648c
 def _frames(pipe, guided, labels, seeds, steps: int, *, sampler: str, batch_size: int, bf16: bool) -> Iterator[Frame]:
     "A frame a step, batch after batch."
-    known = [pipe.classes[i] if i >= 0 else "any" for i in labels[:, 0].tolist()]
+    known = pipe.denoiser.conditioner.names(labels)
     for start in range(0, len(seeds), batch_size):
         part, sigmas = slice(start, start + batch_size), pipe.schedule.sigmas(steps)
         walk = _walk(pipe, guided, labels[part], seeds[part], sigmas, sampler=sampler, bf16=bf16)
@@ -95,12 +96,12 @@ def _frames(pipe, guided, labels, seeds, steps: int, *, sampler: str, batch_size
 
 def stream(
     self,
-    class_labels=None,  # a name, a list of names, or None for 'any'
+    class_labels=None,  # a name, {"color": "red"}, a list of such, labels (n,L), or None for 'any'
     *,
-    num_images: int = 1,  # pictures a class
+    num_images: int = 1,  # pictures a class (of a list), or a row (of labels)
     num_inference_steps: int | None = None,  # None: the model's default
     guidance_scale: float | None = None,  # 1: as the data is; higher: more typical, less varied
-    seed: int = 0,  # picture k has seed + k
+    seed: int = 0,  # picture k has seed + k; in a list, k starts again with each class
     sampler: str | None = None,  # one of `SAMPLERS`
     batch_size: int = 64,
     bf16: bool = False,  # faster on some machines; pictures then differ a little with the batch
@@ -118,9 +119,11 @@ def stream(
         raise InputError(f"guidance_scale must be 0 or more, not {scale}")
     if (sampler := sampler or default["sampler"]) not in SAMPLERS:
         raise unknown("sampler", sampler, SAMPLERS)
-    names = list(class_labels) if isinstance(class_labels, (list, tuple)) else [class_labels]
-    labels = self.denoiser.conditioner.parse(names or [None]).repeat_interleave(num_images, 0).to(self.device)
-    seeds = [seed + k for _ in labels[::num_images] for k in range(num_images)]
+    rows = isinstance(class_labels, torch.Tensor)
+    labels = class_labels if rows else self.denoiser.conditioner.parse(class_labels)
+    again = len(labels) * num_images if rows else num_images  # where k starts again
+    labels = labels.repeat_interleave(num_images, 0).to(self.device)
+    seeds = [seed + k % again for k in range(len(labels))]
     guided = Guided(self.denoiser, scale, interval=tuple(default["guidance_interval"]))
     return _frames(self, guided, labels, seeds, steps, sampler=sampler, batch_size=batch_size, bf16=bf16)
 
@@ -174,7 +177,7 @@ def _read(folder: Path) -> tuple[dict, dict]:
     except ValueError as e:
         raise InputError(f"{config} is no valid JSON ({e}); copy it again, or train again") from None
 
-# %% ../nbs/09_pipeline.ipynb #ce7bd25a
+# %% ../nbs/09_pipeline.ipynb #050763de
 def save_pretrained(
     self,
     folder,  # made if it is not there
@@ -185,7 +188,9 @@ def save_pretrained(
     from safetensors.torch import save
 
     weights = {f"denoiser.{k}": v.to(dtype) for k, v in self.denoiser.state_dict().items()}
-    weights |= {f"codec.{k}": v for k, v in self.codec.state_dict().items()}
+    learned = dict(self.codec.named_parameters())
+    codec = self.codec.state_dict().items()
+    weights |= {f"codec.{k}": v.to(dtype) if k in learned else v for k, v in codec}  # what was measured stays as it is
     with replacing(Path(folder, "model.safetensors")) as tmp:
         tmp.write_bytes(save({k: v.cpu().contiguous() for k, v in weights.items()}))
     write_config(self.config, folder)
@@ -213,7 +218,7 @@ def from_pretrained(cls, model, *, device: str = "auto") -> "Pipeline":
         raise InputError(f"the two files in {folder} do not fit together ({why}); copy the whole folder") from None
     return pipe
 
-# %% ../nbs/09_pipeline.ipynb #78003f69
+# %% ../nbs/09_pipeline.ipynb #a0ab140c
 class Pipeline:
     "A trained model behind one call: class names in, pictures out."
 
@@ -229,11 +234,16 @@ class Pipeline:
         self.config, self.device = config, resolve_device(device)
         net, conditioner = build(config["net"]), build(config["conditioner"])
         self.denoiser = build(config["denoiser"], net=net, conditioner=conditioner).to(self.device).eval()
-        self.codec, self.schedule = build(config["codec"]).to(self.device), build(config["schedule"])
+        self.codec, self.schedule = build(config["codec"]).to(self.device).eval(), build(config["schedule"])
+
+    @property
+    def columns(self) -> dict[str, tuple[str, ...]]:
+        "What a label may say: {attribute: its values}, in label order; with one class a picture, the column 'class'."
+        return self.denoiser.conditioner.columns
 
     @property
     def classes(self) -> list[str]:
-        "The names that can be drawn, in label order."
+        "What can be said by itself, in label order: 'Sneaker', or 'color=red' where there are several columns."
         return self.denoiser.conditioner.classes
 
     stream, save_pretrained, from_pretrained = stream, save_pretrained, classmethod(from_pretrained)

@@ -171,7 +171,7 @@ def _update(run: _Run, loss: float, *, lr: float, clip: float) -> None:
     run.optimizer.zero_grad()
     run.average.update_parameters(run.plain)
 
-# %% ../nbs/04_train.ipynb #2a45157e
+# %% ../nbs/04_train.ipynb #5a0cdae9
 def fit(
     task: nn.Module,  # has `draw(batch, generator) -> dict` and `forward(**drawn) -> loss`
     batches,  # `batches[step]` is the batch of that step
@@ -189,7 +189,8 @@ def fit(
     save_every: float = 30.0,  # seconds
 ) -> Iterator[Step]:
     "Train `task` with AdamW, yielding a `Step` after each optimizer step; closing the generator saves and stops."
-    optimizer = torch.optim.AdamW(task.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
+    trained = [p for p in task.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=lr, weight_decay=weight_decay, fused=True)
     averaged = AveragedModel(task, multi_avg_fn=power_average(average))
     run = _Run(task, optimizer, averaged, Course.of(steps, minutes, warmup=warmup), state)
     course, saved, before = run.course, time.monotonic(), time.monotonic() - run.course.seconds
