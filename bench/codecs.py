@@ -1,8 +1,8 @@
-"""Pixels, space-to-depth and both learned codecs at equal minutes: `python bench/codecs.py [DATA] [MINUTES]`, resumable.
+"""Pixels, space-to-depth and both learned codecs at equal minutes: `python bench/codecs.py [DATA] [MINUTES]`.
 
-Each model is trained for MINUTES (15) on DATA (mnist), the learned ones with a third of them for the codec, then 2,000
-pictures are scored. Runs lie in outputs/bench/codecs. Last comes a DDPM of the linear schedule in kl's latents, drawn in
-1,000 steps and in 15.
+Resumable. Each model is trained for MINUTES (15) on DATA (mnist), the learned ones with a third of them for the codec,
+then 2,000 pictures are scored. Runs lie in outputs/bench/codecs. Last comes a DDPM of the linear schedule in the
+latents of kl, drawn in 1,000 steps and in 15.
 """
 
 import sys

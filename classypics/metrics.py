@@ -30,7 +30,7 @@ def _judged(pictures: torch.Tensor) -> torch.Tensor:
         raise TypeError(f"pictures are judged as bytes (see to_uint8), not as {pictures.dtype}")
     return to_float(pictures)
 
-# %% ../nbs/10_metrics.ipynb #f84c91aa
+# %% ../nbs/10_metrics.ipynb #cd3a1509
 class FeatureNet(nn.Module):
     "A small classifier whose last hidden layer, (B, num_features), is what the scores look at; any size from 8x8."
 
@@ -56,7 +56,8 @@ class FeatureNet(nn.Module):
         if min(x.shape[2:]) < 8:
             size = "x".join(map(str, x.shape[2:]))
             raise InputError(f"pictures of {size} are too small to judge; it takes 8x8, so choose a larger --size")
-        window = 2 * max(1, round(min(x.shape[2:]) / 32))  # large pictures shrink early
+        x = F.avg_pool2d(x, max(1, round(min(x.shape[2:]) / 64)))  # from 96 pixels on it looks at about 64
+        window = 2 * max(1, round(min(x.shape[2:]) / 32))  # and what is still large shrinks early
         fine = self.stem(x.contiguous(memory_format=torch.channels_last))  # the layout that is fastest to convolve
         middle = self.wide(F.max_pool2d(fine, window))
         coarse = F.max_pool2d(middle, 2)

@@ -187,7 +187,7 @@ def _has_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
-# %% ../nbs/11_recipe.ipynb #38183e95
+# %% ../nbs/11_recipe.ipynb #780d181a
 def choose_codec(size: tuple[int, int], minutes: float | None) -> tuple[str, int, str]:
     "Codec, factor and the reason, for pictures of `size` and a training of so many minutes (None: by steps)."
     small, shown = min(size), "x".join(map(str, size))
@@ -200,24 +200,20 @@ def choose_codec(size: tuple[int, int], minutes: float | None) -> tuple[str, int
     return "kl", 8, f"{shown} pixels are too many to paint one by one, and in {minutes:g} minutes a codec can be learned"
 
 
-def _codec(recipe: Recipe, data: Data) -> tuple[str, int | None]:
+def _codec(recipe: Recipe, data: Data) -> tuple[str, int]:
     "Codec and factor of a recipe: as asked, or as chosen."
-    small, (codec, factor, _) = min(data.train.size), choose_codec(data.train.size, recipe.minutes or 10.0)
-    if recipe.codec is None and recipe.factor is not None:  # who asks for a factor wants to fold
-        return "space_to_depth", recipe.factor
-    if recipe.codec in (None, codec):
-        return codec, recipe.factor or factor
-    if recipe.codec == "pixels":
-        if recipe.factor not in (None, 1):
-            raise InputError(f"factor {recipe.factor} is for a codec that makes pictures smaller; pixels are not folded")
-        return "pixels", 1
+    small, asked = min(data.train.size), recipe.factor
+    codec, factor, _ = choose_codec(data.train.size, recipe.minutes or 10.0)
+    if recipe.codec is None:  # who asks for a factor alone wants to fold
+        return (codec, factor) if asked is None else ("space_to_depth", asked)
     if recipe.codec == "space_to_depth":
-        return recipe.codec, recipe.factor or (2 if small < 96 else 4)
+        return recipe.codec, asked or (2 if small < 96 else 4)
     if recipe.codec in LEARNED:
-        return recipe.codec, recipe.factor or (2 if small < 16 else 4 if small < 96 else 8)
-    if recipe.factor is not None and recipe.factor != borrowed_codec(recipe, data).factor:
-        raise InputError(f"the codec {recipe.codec} has its own factor: leave factor out")
-    return recipe.codec, borrowed_codec(recipe, data).factor
+        return recipe.codec, asked or (2 if small < 16 else 4 if small < 96 else 8)
+    own = 1 if recipe.codec == "pixels" else borrowed_codec(recipe, data).factor
+    if asked not in (None, own):
+        raise InputError(f"the codec {recipe.codec} makes pictures {own} times smaller, not {asked}: leave factor out")
+    return recipe.codec, own
 
 # %% ../nbs/11_recipe.ipynb #8a8d769b
 def plan(recipe: Recipe, data: Data) -> Recipe:
@@ -413,8 +409,8 @@ def read_log(path) -> list[dict]:
         rows = [r for r in csv.DictReader(f) if all(r.values())]
     return [{k: int(v) if k == "step" else float(v) for k, v in r.items()} for r in rows]
 
-# %% ../nbs/11_recipe.ipynb #becab80c
-def announce(recipe: Recipe, data: Data) -> str:
+# %% ../nbs/11_recipe.ipynb #6ba34b0c
+def announce(recipe: Recipe, data: Data, config: dict) -> str:
     "What was found and what will be done, in a few lines, before anything is done."
     fewest = min(torch.bincount(c).min() for c in data.train.labels.T)
     length = f"{recipe.steps} steps" if recipe.steps else f"{recipe.minutes:g} min"
@@ -423,7 +419,7 @@ def announce(recipe: Recipe, data: Data) -> str:
     lines = [
         f"{data.summary}, {len(data.test):,} of them held out;",
         f"painted in {recipe.codec}{f' {recipe.factor}' if recipe.factor > 1 else ''}: {why};",
-        f"{length}; {_memory(recipe, data)}; results in {recipe.out}; Ctrl-C stops and keeps, --resume goes on",
+        f"{length}; about {_memory(recipe, data, config):.1f} GB of memory; results in {recipe.out}; Ctrl-C stops and keeps, --resume goes on",
     ]
     if data.skipped:
         name, why = next(iter(data.skipped.items()))
@@ -433,12 +429,16 @@ def announce(recipe: Recipe, data: Data) -> str:
     return "\n".join(lines)
 
 
-def _memory(recipe: Recipe, data: Data) -> str:
-    "A guess at the memory, from trials: what torch takes, the pictures, and what a step keeps of a batch."
-    pictures = len(data.train) + len(data.test)
-    here = recipe.channels * data.train.size[0] * data.train.size[1]
-    kept = recipe.batch_size / recipe.accumulate * here / recipe.factor**2 / recipe.channels * sum(recipe.widths) * 80
-    return f"about {(7.5e8 + min(pictures * here, 1e9) + kept) / 1e9:.1f} GB of memory"
+def _memory(recipe: Recipe, data: Data, config: dict) -> float:
+    "A guess in GB, fitted to trials: torch itself, pictures, weights with their shadows, what a step keeps of a batch."
+    codec, net, size = build(config["codec"]), build(config["net"]), math.prod(data.train.size)
+    pictures = min((len(data.train) + len(data.test)) * recipe.channels * size, 1e9)
+    weights = 24 * sum(p.numel() for p in net.parameters()) + 8 * sum(p.numel() for p in codec.parameters())
+    maps = lambda positions, widths: sum(w * positions / 4**i for i, w in enumerate(widths))
+    kept = (2 * recipe.blocks + 1) * maps(math.prod(codec.shape[1:]), recipe.widths)
+    if recipe.codec in LEARNED:
+        kept = max(kept, 1.2 * maps(math.prod(codec.padded) / 4, recipe.codec_widths))
+    return (7.5e8 + pictures + weights + (45 if recipe.bf16 else 80) * kept * recipe.batch_size / recipe.accumulate) / 1e9
 
 # %% ../nbs/11_recipe.ipynb #a87847c4
 def example_grid(pipe: Pipeline, *, class_labels=None, num_images: int = 8, **options):
@@ -465,7 +465,7 @@ def save_image(image, path) -> None:
     with replacing(image_path(path)) as tmp:
         image.save(tmp)
 
-# %% ../nbs/11_recipe.ipynb #116ac554
+# %% ../nbs/11_recipe.ipynb #4f2381a1
 def train(
     recipe: Recipe,
     *,
@@ -497,7 +497,7 @@ def train(
     _fits(config)
     if resume:
         _same_pictures(folder, config)
-    say(announce(recipe, data))
+    say(announce(recipe, data, config))
     if overwrite:
         _clear(folder)
     _sweep(folder)
@@ -642,7 +642,7 @@ def _pictures_or_latents(recipe: Recipe, data: Data, pipe: Pipeline, progress: b
             save_file({"z": torch.cat(z).contiguous()}, tmp)
     return PictureSet(load_file(kept)["z"], data.train.labels, columns=data.train.columns)
 
-# %% ../nbs/11_recipe.ipynb #b4ceb4dd
+# %% ../nbs/11_recipe.ipynb #b5aef48f
 def _follow(recipe: Recipe, data: Data, config: dict, interrupted, progress: bool, say) -> Pipeline:
     "The training itself: the codec, the denoiser, previews, and at the end or at Ctrl-C the model."
     with seeded(recipe.seed, "weights"):
@@ -665,14 +665,20 @@ def _follow(recipe: Recipe, data: Data, config: dict, interrupted, progress: boo
         drawer.denoiser = step.average.denoiser
         if share_done > previewed + 0.125 or ends:
             previewed = share_done
-            save_image(example_grid(drawer), folder / "samples" / f"{step.done:06d}.png")
+            save_image(_preview(drawer), folder / "samples" / f"{step.done:06d}.png")
         if ends:
             drawer.save_pretrained(folder)
             (folder / "scores.json").unlink(missing_ok=True)  # they were another model's
     say(_ending(step, folder, report(folder), drawer.classes[0]))
     return drawer
 
-# %% ../nbs/11_recipe.ipynb #a97c98a6
+# %% ../nbs/11_recipe.ipynb #3bb05ba9
+def _preview(pipe: Pipeline):
+    "The example grid, in few steps even where the model's own way of drawing takes many."
+    slow = pipe.config["defaults"]["num_inference_steps"] > 50
+    return example_grid(pipe, **({"num_inference_steps": 20, "sampler": "dpmpp_2m"} if slow else {}))
+
+
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 

@@ -82,10 +82,10 @@ def test_a_picture_is_seen_alike_alone_and_among_others(judge, digits):
 
 
 def test_the_judge_knows_the_digits(judge, digits):
-    assert judge.classes == digits.train.classes
+    assert judge.columns == digits.train.columns
     seen = agreement(digits.test.pictures(), digits.test.labels, network=judge)
     assert seen.overall.value > 0.95 and seen.overall.low < seen.overall.value < seen.overall.high
-    right = (judge.logits(digits.test.pictures()).argmax(1) == digits.test.labels[:, 0]).sum()
+    right = (judge.look(digits.test.pictures())[1].argmax(1) == digits.test.labels[:, 0]).sum()
     assert seen.overall.value == right / len(digits.test)
     assert sum(e.n for e in seen.per_class.values()) == len(digits.test)
 
@@ -287,7 +287,8 @@ def test_wilson_interval(hits, n, low, high):
 class Brightness(torch.nn.Module):
     "Says dark or light by the first pixel."
 
-    classes, name, num_features = ("dark", "light"), "brightness", 1
+    columns, name, num_features = {"class": ("dark", "light")}, "brightness", 1
+    split = FeatureNet.split
 
     def __init__(self):
         super().__init__()
@@ -304,12 +305,36 @@ def test_agreement_counts():
     labels = torch.tensor([0] * 4 + [1] * 2 + [1] * 6)
     seen = agreement(pictures, labels, network=Brightness())
     assert seen.overall == Estimate(10 / 12, 12, *wilson(10, 12))
-    assert seen.per_class == {"dark": Estimate(1.0, 4, *wilson(4, 4)), "light": Estimate(6 / 8, 8, *wilson(6, 8))}
+    assert seen.per_column == {"class": seen.overall}
+    by_class = {"dark": Estimate(1.0, 4, *wilson(4, 4)), "light": Estimate(6 / 8, 8, *wilson(6, 8))}
+    assert seen.per_class == {"class": by_class}
     assert agreement(pictures, labels[:, None], network=Brightness()) == seen
-    assert list(agreement(pictures[:4], labels[:4], network=Brightness()).per_class) == ["dark"]
-    for wrong in (labels - 1, labels + 1, labels[:3], labels[:0]):
-        with pytest.raises(InputError, match="a label each, from 0 to 1"):
+    assert list(agreement(pictures[:4], labels[:4], network=Brightness()).per_class["class"]) == ["dark"]
+    for wrong in (labels - 2, labels + 1, labels[:3], labels[:0], labels * 0 - 1, labels[:, None].expand(-1, 2)):
+        with pytest.raises(InputError, match="a row of labels each: 0 to 1 for 'class'"):
             agreement(pictures, wrong, network=Brightness())
+
+
+class Corners(Brightness):
+    "Says dark or light by the first pixel, and left or right by the second."
+
+    columns = {"tone": ("dark", "light"), "side": ("left", "middle", "right")}
+
+    def look(self, pictures):
+        tone = super().look(pictures)[1]
+        return tone, torch.cat([tone, torch.eye(3)[pictures[:, 0, 0, 1].long()]], 1)
+
+
+def test_agreement_counts_columns_by_themselves():
+    pictures = torch.zeros(6, 1, 8, 8, dtype=torch.uint8)
+    pictures[3:, 0, 0, 0], pictures[:, 0, 0, 1] = 255, torch.tensor([0, 1, 2, 0, 1, 2])
+    labels = torch.tensor([[0, 0], [0, 0], [1, 2], [-1, 0], [1, -1], [-1, -1]])  # right: both, tone, side; side; tone
+    seen = agreement(pictures, labels, network=Corners())
+    share = Estimate.share
+    assert seen.overall == share(3, 5)  # the last picture was asked for nothing
+    assert seen.per_column == {"tone": share(3, 4), "side": share(3, 4)}
+    assert seen.per_class["tone"] == {"dark": share(2, 2), "light": share(1, 2)}
+    assert seen.per_class["side"] == {"left": share(2, 3), "right": share(1, 1)}
 
 
 # --- nearest ---
