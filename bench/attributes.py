@@ -1,9 +1,10 @@
-"""Pictures by several attributes, one combination never shown: `python bench/attributes.py [MINUTES]`, resumable.
+"""Pictures by several attributes, one combination never shown: `python bench/attributes.py [MINUTES] [WAYS_MINUTES]`.
 
 Out of MNIST: a digit, mirrored or not, thin or thick, in one of four tints; 20,000 pictures as PNGs and a table, with
 every blue 7 left out. A model learns them for MINUTES (12), and a judge learns all combinations from 20,000 others.
-Told: how often each attribute that was said is seen, how those left unsaid come out, and how often a 7 is blue when a
-blue 7 is asked for. Files lie in outputs/bench/attributes.
+Told: how often each attribute that was said is seen, how those left unsaid come out, and how often a 7 is blue when
+a blue 7 is asked for. Then FiLM and cross-attention at equal minutes (WAYS_MINUTES, 2) in the same latents, three seeds.
+Resumable; files lie in outputs/bench/attributes.
 """
 
 import csv, sys
@@ -55,19 +56,13 @@ def drawn(pipe, labels: torch.Tensor) -> torch.Tensor:
     return pipe(pipe.denoiser.conditioner.parse(names)).pixels
 
 
-def main(minutes: str = "12", *more: str) -> None:
-    mnist, table = load_data("mnist").train, FOLDER / "table.csv"
-    some = torch.randperm(len(mnist), generator=generator(0, "some"))
-    shown = made(mnist.subset(some[:20_000]), seed=0)
-    if not table.exists():
-        write_table(shown.subset(~never(shown.labels)), table)
-    fields = dict(option.lstrip("-").split("=") for option in more)
-    options = {k: int(v) if v.isdigit() else v == "true" for k, v in fields.items()}
-    out = FOLDER / "-".join(["run", *fields.values()])
-    pipe = train(Recipe(f"csv:{table}", out=str(out), minutes=float(minutes), **options), resume=True)
+def learned(table, name: str, minutes: float, **options):
+    "The model of these options, trained or found."
+    return train(Recipe(f"csv:{table}", out=str(FOLDER / name), minutes=minutes, **options), resume=True)
 
-    judge = train_judge(made(mnist.subset(some[20_000:40_000]), seed=1))
-    test = made(load_data("mnist").test, seed=2)
+
+def tell(pipe, judge, test: PictureSet) -> None:
+    "What is said and seen, what is left unsaid, and what was never shown."
     real = agreement(test.pictures(), test.labels, network=judge)
     said = test.labels[~never(test.labels)][:2000]
     found = agreement(drawn(pipe, said), said, network=judge)
@@ -76,7 +71,7 @@ def main(minutes: str = "12", *more: str) -> None:
         print(f"| {column} | {share} | {real.per_column[column]} |")
     print(f"| all four at once | {found.overall} | {real.overall} |")
 
-    print("\n| said alone | seen | what comes out of the others: least and most frequent value |\n|---|---|---|")
+    print("\n| said alone, n = 400 | seen | how often the other values come out |\n|---|---|---|")
     for c, (column, values) in enumerate(COLUMNS.items()):
         labels = torch.full((400, 4), -1)
         labels[:, c] = torch.arange(400) % len(values)
@@ -91,13 +86,35 @@ def main(minutes: str = "12", *more: str) -> None:
 
     labels = test.labels[:400].clone()
     labels[:, 0], labels[:, 3] = NEVER
-    pictures = drawn(pipe, labels)
-    both = agreement(pictures, labels.index_fill(1, torch.tensor([1, 2]), -1), network=judge)
-    print(f"\na blue 7, never shown: drawn right in {both.overall}, n = 400; by chance 0.025; {both.per_column}")
-    rows = [{"digit": d, "tint": t, "stroke": s} for d, t, s in (("7", "blue", "thin"), ("7", "blue", "thick"),
-            ("7", "red", "thick"), ("3", "blue", "thin"), ("5", "yellow", "thick"))]  # fmt: skip
-    titles = [" ".join([r["stroke"], r["tint"], r["digit"]]) for r in rows]
-    save_image(picture_grid(pipe(rows, num_images=10).pixels, columns=10, row_labels=titles), out / "attributes.png")
+    both = agreement(drawn(pipe, labels), labels.index_fill(1, torch.tensor([1, 2]), -1), network=judge)
+    each = ", ".join(f"{column} {share}" for column, share in both.per_column.items())
+    print(f"\na blue 7, never shown: drawn right in {both.overall} of 400; by chance 0.025; alone: {each}")
+
+
+def main(minutes: str = "12", ways_minutes: str = "2") -> None:
+    mnist, table = load_data("mnist").train, FOLDER / "table.csv"
+    some = torch.randperm(len(mnist), generator=generator(0, "some"))
+    if not table.exists():
+        shown = made(mnist.subset(some[:20_000]), seed=0)
+        write_table(shown.subset(~never(shown.labels)), table)
+    pipe = learned(table, "run", float(minutes), codec="kl")
+    judge = train_judge(made(mnist.subset(some[20_000:40_000]), seed=1))
+    test = made(load_data("mnist").test, seed=2)
+    tell(pipe, judge, test)
+    rows = [("7", "blue", "thin"), ("7", "blue", "thick"), ("7", "red", "thick"), ("3", "blue", "thin")]
+    said = [dict(zip(("digit", "tint", "stroke"), row)) for row in rows]
+    titles = [f"{stroke} {tint} {digit}" for digit, tint, stroke in rows]
+    grid = picture_grid(pipe(said, num_images=10).pixels, columns=10, row_labels=titles)
+    save_image(grid, FOLDER / "attributes.png")
+
+    ways = {"FiLM": {}, "cross-attention": {"film": False, "cross_attention": 2}}
+    said = test.labels[~never(test.labels)][:2000]
+    print(f"\n| {ways_minutes} minutes each, 3 seeds | all four at once are seen, n = 2,000 |\n|---|---|")
+    for way, options in ways.items():
+        more = options | {"codec": str(FOLDER / "run")}
+        runs = [learned(table, f"{way}-{seed}", float(ways_minutes), seed=seed, **more) for seed in range(3)]
+        found = [agreement(drawn(run, said), said, network=judge).overall for run in runs]
+        print(f"| {way} | " + "; ".join(map(str, found)) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ def start(out, *more):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=one_thread)
 
 
-def wait_for_step(process, out, step):
+def wait_for_step(process, out, step, stage=""):
     "Until the log has passed `step` and something has been saved that a resumed run can go on from."
     while True:
-        rows = read_log(out / "log.csv")
-        if rows and rows[-1]["step"] >= step and (out / "resume" / "state.safetensors").exists():
+        rows = read_log(out / f"{stage}log.csv")
+        if rows and rows[-1]["step"] >= step and (out / "resume" / f"{stage}state.safetensors").exists():
             return
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.01)
@@ -71,3 +71,22 @@ def test_a_finished_run_says_so(undisturbed, capsys):
     train(Recipe(out=str(undisturbed)), resume=True)
     assert "finished" in capsys.readouterr().out
     assert (undisturbed / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_codec_on_its_way_is_resumed_too(tmp_path):
+    two_stages = ["--codec", "vq", "--codes", "16", "--adversarial", "0.02", "--codec-share", "0.5"]
+    whole, killed = tmp_path / "one_go", tmp_path / "killed"
+    process = start(whole, *two_stages)
+    assert process.wait() == 0, process.stdout.read()
+    for step, stage, how in ((50, "codec_", signal.SIGKILL), (100, "codec_", signal.SIGINT), (70, "", signal.SIGKILL)):
+        process = start(killed, *two_stages, "--resume")
+        wait_for_step(process, killed, step, stage)
+        process.send_signal(how)
+        said = process.communicate()[0]
+        assert not (killed / "model.safetensors").exists()
+        assert how == signal.SIGKILL or "while learning the codec" in said and "--resume" in said, said
+    process = start(killed, *two_stages, "--resume")
+    said = process.communicate()[0]
+    assert process.returncode == 0, said
+    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert not list((killed / "resume").glob("codec_state*"))

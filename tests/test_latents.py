@@ -1,0 +1,234 @@
+"Codecs that are learned, lent or collapsed; labels of several columns; every recipe builds, and fits its memory."
+
+import csv
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from PIL import Image
+from refresh import ROOT
+
+from classypics.cli import run
+from classypics.codec import VQAutoencoder
+from classypics.core import InputError, generator, to_pil
+from classypics.data import load_data
+from classypics.metrics import LPIPS_WEIGHTS, lpips
+from classypics.pipeline import Pipeline, build
+from classypics.recipe import Recipe, _usage, describe, evaluate, plan, read_recipe, train
+
+SMALL = dict(steps=24, widths=[8, 16], num_inference_steps=2)
+
+
+@pytest.fixture(scope="module")
+def latent(tmp_path_factory):
+    "A run whose codec is its own."
+    out = tmp_path_factory.mktemp("runs") / "kl"
+    train(Recipe("digits", out=str(out), codec="kl", perceptual=0.1, **SMALL), progress=False)
+    return out
+
+
+def test_a_learned_codec_lies_in_the_one_file(latent):
+    pipe = Pipeline.from_pretrained(latent, device="cpu")
+    assert type(pipe.codec).__name__ == "KLAutoencoder" and pipe("3", num_images=2).pixels.shape == (2, 1, 8, 8)
+    some = load_data("digits").test.pictures().float() / 127.5 - 1
+    with torch.no_grad():
+        z = pipe.codec.encode(some)
+    assert 0.7 < z.std() < 1.3 and (latent / "samples" / "codec.png").exists()
+    assert "What the codec keeps" in (latent / "report.html").read_text(encoding="utf-8")
+
+
+def test_half_precision_keeps_what_was_measured(latent, tmp_path):
+    pipe = Pipeline.from_pretrained(latent, device="cpu")
+    pipe.save_pretrained(tmp_path, dtype=torch.float16)
+    half = Pipeline.from_pretrained(tmp_path, device="cpu")
+    assert torch.equal(half.codec.scale.mean, pipe.codec.scale.mean)
+    assert (tmp_path / "model.safetensors").stat().st_size < 0.6 * (latent / "model.safetensors").stat().st_size
+
+
+def test_a_codec_can_be_taken_from_another_run(latent, tmp_path):
+    train(Recipe("digits", out=str(tmp_path / "run"), codec=str(latent), **SMALL), progress=False)
+    ours, theirs = (Pipeline.from_pretrained(p, device="cpu").codec for p in (tmp_path / "run", latent))
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters()))
+    assert not (tmp_path / "run" / "codec_log.csv").exists()
+
+
+def test_scores_tell_what_the_codec_alone_costs(latent):
+    scores = {f.name: f for f in evaluate(latent, num_images=100, progress=False).figures}
+    assert scores["codec alone: KID"].drawn.n == 100 and 0 <= scores["codec alone: agreement"].drawn.value <= 1
+
+
+def test_latents_are_kept_only_where_nothing_augments(latent, tmp_path):
+    assert (latent / "resume" / "latents.safetensors").exists()
+    train(Recipe("digits", out=str(tmp_path / "run"), codec=str(latent), augment=["shift=1"], **SMALL), progress=False)
+    assert not (tmp_path / "run" / "resume" / "latents.safetensors").exists()
+
+
+@pytest.mark.parametrize("data, channels", [("digits", 1), ("colour", 3)])
+def test_a_codec_of_diffusers(data, channels, tmp_path):
+    diffusers = pytest.importorskip("diffusers")
+    torch.manual_seed(0)
+    ends = [f"{way}{kind}Block2D" for way, kind in (("Down", "Encoder"), ("Up", "Decoder"))]
+    parts = dict(down_block_types=ends[:1] * 2, up_block_types=ends[1:] * 2, block_out_channels=(8, 16))
+    diffusers.AutoencoderKL(latent_channels=3, norm_num_groups=4, sample_size=8, **parts).save_pretrained(tmp_path / "vae")
+    if data == "colour":
+        data = made_table(tmp_path, size=8)[0]
+    options = dict(SMALL, label_columns=["color"]) if channels == 3 else SMALL
+    recipe = Recipe(data, out=str(tmp_path / "run"), codec=f"diffusers:{tmp_path / 'vae'}", **options)
+    train(recipe, progress=False)
+    shutil.rmtree(tmp_path / "vae")  # the model is whole without it
+    pipe = Pipeline.from_pretrained(tmp_path / "run", device="cpu")
+    assert pipe(pipe.classes[0]).pixels.shape == (1, channels, 8, 8) and pipe.codec.shape == (3, 4, 4)
+
+
+def test_a_missing_diffusers_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(InputError, match=r"pip install 'classypics\[text\]'"):
+        train(Recipe("digits", out=str(tmp_path / "run"), codec="diffusers:vae", **SMALL), progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_collapsed_codebook_is_said_with_what_to_do():
+    codec = VQAutoencoder(1, (8, 8), factor=2, codes=64)
+    codec.uses[:5] = 100.0
+    assert "collapsed: 5 of 64" in _usage(codec) and "--codes 8" in _usage(codec)
+    codec.uses[:] = 1.0
+    assert _usage(codec) == "codebook: 64 of 64 codes in use"
+
+
+def test_lpips_reads_its_weights_from_disk_alone(tmp_path, monkeypatch):
+    from torchvision.models import squeezenet1_1
+
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path))
+    assert lpips() is None
+    (tmp_path / "checkpoints").mkdir()
+    torch.manual_seed(0)
+    torch.save(squeezenet1_1(weights=None).state_dict(), tmp_path / "checkpoints" / LPIPS_WEIGHTS)
+    x_hat = torch.rand(2, 1, 64, 64, generator=generator(0)).requires_grad_()
+    distance = lpips()(x_hat, torch.zeros(2, 1, 64, 64))
+    distance.backward()
+    assert distance > 0 and x_hat.grad.norm() > 0
+
+
+# --- labels of several columns ---
+
+COLORS, SIDES = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}, ("left", "right")
+
+
+def made_table(folder, *, size=8, never=("blue", "left"), each=40) -> tuple:
+    "Pictures of one colour on one side, and their table; one combination never occurs."
+    draw, rows = generator(0, "made"), []
+    for color, rgb in COLORS.items():
+        for side in SIDES:
+            for i in range(each * ((color, side) != never)):
+                x = torch.full((3, size, size), -1.0)
+                half = slice(0, size // 2) if side == "left" else slice(size // 2, size)
+                x[:, :, half] = 2 * torch.tensor(rgb)[:, None, None] * (0.6 + 0.4 * torch.rand(1, generator=draw)) - 1
+                to_pil(x).save(folder / f"{color}-{side}-{i}.png")
+                rows.append((f"{color}-{side}-{i}.png", color, side))
+    with open(folder / "labels.csv", "w", newline="") as f:
+        csv.writer(f).writerows([("file", "color", "side"), *rows])
+    return f"csv:{folder / 'labels.csv'}", rows
+
+
+def seen(pictures) -> list:
+    "Colour and side of made pictures, by looking at them."
+    x = pictures.float()
+    left, right = x[..., : x.shape[-1] // 2].mean((2, 3)), x[..., x.shape[-1] // 2 :].mean((2, 3))
+    colors = torch.maximum(left, right).argmax(1)
+    return [(list(COLORS)[c], SIDES[int(b > a)]) for c, a, b in zip(colors, left.sum(1), right.sum(1))]
+
+
+@pytest.fixture(scope="module")
+def attributes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    data, _ = made_table(folder)
+    recipe = Recipe(data, out=str(folder / "run"), steps=400, widths=[16, 32], lr=3e-3, cross_attention=1)
+    return train(recipe, progress=False), folder / "run"
+
+
+def test_what_is_said_is_drawn_and_what_is_not_is_mixed(attributes):
+    pipe, _ = attributes
+    assert pipe.columns == {"color": ("blue", "green", "red"), "side": ("left", "right")}
+    for said in ({"color": "red", "side": "left"}, "color=green,side=right"):
+        drawn = pipe(said, num_images=40)
+        wanted = ("red", "left") if isinstance(said, dict) else ("green", "right")
+        assert seen(drawn.pixels).count(wanted) >= 38 and drawn.classes[0] == f"color={wanted[0]},side={wanted[1]}"
+    reds = seen(pipe({"color": "red"}, num_images=60).pixels)
+    sides = [side for color, side in reds if color == "red"]
+    assert len(sides) >= 55 and 12 <= sides.count("left") <= len(sides) - 12
+    assert len(set(seen(pipe(None, num_images=60).pixels))) >= 4
+
+
+def test_a_combination_never_shown_is_drawn_more_often_than_by_chance(attributes):
+    assert seen(attributes[0]({"color": "blue", "side": "left"}, num_images=60).pixels).count(("blue", "left")) > 20
+
+
+def test_attributes_in_a_terminal(attributes, tmp_path, capsys):
+    run(["sample", str(attributes[1]), "--class", "color=red,side=right", "--out", str(tmp_path / "a.png"),
+         "--film", str(tmp_path / "film"), "--num-inference-steps", "5"])  # fmt: skip
+    frames = sorted(p.name for p in (tmp_path / "film").iterdir())
+    assert frames == [f"{k:04d}.png" for k in range(1, 6)] and Image.open(tmp_path / "a.png").width > 100
+    for said, reason in {"colour=red": "did you mean 'color'", "color=rde": "did you mean 'red'",
+                         "red": "says no attribute", "color=red,color=blue": "said twice"}.items():  # fmt: skip
+        with pytest.raises(InputError, match=reason):
+            run(["sample", str(attributes[1]), "--class", said, "--out", str(tmp_path / "b.png")])
+    assert not (tmp_path / "b.png").exists()
+    with pytest.raises(InputError, match="is not empty"):
+        run(["sample", str(attributes[1]), "--film", str(tmp_path / "film"), "--out", str(tmp_path / "b.png")])
+
+
+def test_attributes_are_scored_by_column(attributes):
+    scores = {f.name: f for f in evaluate(attributes[1], num_images=200, progress=False).figures}
+    assert {"agreement", "agreement: color", "agreement: side", "agreement: color=red"} < scores.keys()
+    assert "Inception Score" not in scores and scores["agreement: color"].drawn.value > 0.8
+
+
+# --- every recipe ---
+
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda p: p.stem)
+def test_a_recipe_builds_and_takes_a_step(path, tmp_path):
+    recipe = read_recipe(path)
+    if recipe.data != "digits":
+        made, _ = made_table(tmp_path, size=int(recipe.size or 32), each=4)
+        several = path.stem == "celeba_attributes"
+        recipe = dataclasses.replace(recipe, data=made, label_columns=None if several else ["color"])
+    quick = dict(minutes=None, steps=2, out=str(tmp_path / "run"), num_inference_steps=2, perceptual=0.0)
+    pipe = train(dataclasses.replace(recipe, **quick), progress=False)
+    assert pipe(None).pixels.shape[2:] == tuple(load_data(recipe.data, size=recipe.size).train.size)
+
+
+def test_one_net_from_32_to_256(tmp_path):
+    made, _ = made_table(tmp_path, each=4)
+    nets = set()
+    for size in (32, 64, 128, 256):
+        data = load_data(made, size=size, label_columns=["color"])
+        for codec in ("pixels", "space_to_depth", "kl"):
+            recipe = plan(Recipe(made, widths=[32, 64], codec=codec), data)
+            args = describe(recipe, data)["net"]["args"]
+            nets.add(json.dumps({k: v for k, v in args.items() if k != "channels"}))
+            assert build(describe(recipe, data)["codec"]).size == (size, size)
+    assert len(nets) == 1
+
+
+def test_the_large_recipe_fits_the_memory_it_states(tmp_path):
+    made, _ = made_table(tmp_path, size=256, each=4)
+    program = (
+        "import re, resource, sys; from classypics.cli import main; main(); "
+        "print('took', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 if sys.platform == 'darwin' else 1024))"
+    )
+    options = ["--config", str(ROOT / "recipes" / "faces_256.yaml"), "--data", made, "--label-columns", "color"]
+    options += ["--steps", "4", "--perceptual", "0", "--num-inference-steps", "2", "--out", str(tmp_path / "run")]
+    done = subprocess.run([sys.executable, "-c", program, "train", *options], capture_output=True, text=True,
+                          env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=600)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    stated = float(done.stdout.split("about ")[1].split(" GB")[0]) * 1000
+    took = float(done.stdout.split("took ")[1]) * 1.048576
+    assert took < 1.25 * stated, f"stated {stated:.0f} MB, took {took:.0f}"
