@@ -23,7 +23,7 @@ from .pipeline import Pipeline, build, find_model, shipped, write_config
 from .sample import SAMPLERS
 from .train import fit, read_course
 
-# %% ../nbs/11_recipe.ipynb #e65fbbf3
+# %% ../nbs/11_recipe.ipynb #2741e051
 @dataclass
 class Recipe:
     "What to train: `data`, and any decision that should not be left to `plan`."
@@ -63,7 +63,7 @@ class Recipe:
     device: str | None = None  # auto, cpu, cuda or mps; auto
     save_every: float | None = None  # seconds between checkpoints; 30
     num_inference_steps: int | None = None  # the model's default when drawing; 12
-    guidance_scale: float | None = None  # the model's default when drawing; 1.5
+    guidance_scale: float | None = None  # the model's default when drawing; 1.5, or 2 with several columns
     sampler: str | None = None  # the model's default when drawing; dpmpp_2m
 
 # %% ../nbs/11_recipe.ipynb #a35e371b
@@ -215,7 +215,7 @@ def _codec(recipe: Recipe, data: Data) -> tuple[str, int]:
         raise InputError(f"the codec {recipe.codec} makes pictures {own} times smaller, not {asked}: leave factor out")
     return recipe.codec, own
 
-# %% ../nbs/11_recipe.ipynb #8a8d769b
+# %% ../nbs/11_recipe.ipynb #de252f01
 def plan(recipe: Recipe, data: Data) -> Recipe:
     "The recipe with every open decision made: what `recipe.yaml` of a run holds."
     check(recipe)
@@ -228,7 +228,7 @@ def plan(recipe: Recipe, data: Data) -> Recipe:
         "channels": data.train.channels,
         "widths": [2 * w for w in widths] if device.type == "cuda" else widths,
         "bf16": _has_bf16(device),
-        "guidance_scale": 1.0 if recipe.label_dropout == 0 else 1.5,
+        "guidance_scale": 1.0 if recipe.label_dropout == 0 else 1.5 if len(data.train.columns) == 1 else 2.0,
     }
     always = {"size": "x".join(map(str, data.train.size)), "codec": codec, "factor": factor}
     asked = {k: v for k, v in dataclasses.asdict(recipe).items() if v is not None}

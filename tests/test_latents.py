@@ -74,7 +74,8 @@ def test_a_codec_of_diffusers(data, channels, tmp_path):
     torch.manual_seed(0)
     ends = [f"{way}{kind}Block2D" for way, kind in (("Down", "Encoder"), ("Up", "Decoder"))]
     parts = dict(down_block_types=ends[:1] * 2, up_block_types=ends[1:] * 2, block_out_channels=(8, 16))
-    diffusers.AutoencoderKL(latent_channels=3, norm_num_groups=4, sample_size=8, **parts).save_pretrained(tmp_path / "vae")
+    vae = diffusers.AutoencoderKL(latent_channels=3, norm_num_groups=4, sample_size=8, **parts)
+    vae.save_pretrained(tmp_path / "vae")
     if data == "colour":
         data = made_table(tmp_path, size=8)[0]
     options = dict(SMALL, label_columns=["color"]) if channels == 3 else SMALL
@@ -116,60 +117,63 @@ def test_lpips_reads_its_weights_from_disk_alone(tmp_path, monkeypatch):
 
 # --- labels of several columns ---
 
-COLORS, SIDES = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1)}, ("left", "right")
+COLORS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "grey": (1, 1, 1)}
+CORNERS = {"north west": (0, 0), "north east": (0, 1), "south west": (1, 0), "south east": (1, 1)}
 
 
-def made_table(folder, *, size=8, never=("blue", "left"), each=40) -> tuple:
-    "Pictures of one colour on one side, and their table; one combination never occurs."
-    draw, rows = generator(0, "made"), []
+def made_table(folder, *, size=8, never=("blue", "north west"), each=20) -> tuple:
+    "Pictures with one corner lit in one colour, and their table; one combination never occurs."
+    draw, rows, half = generator(0, "made"), [], size // 2
     for color, rgb in COLORS.items():
-        for side in SIDES:
-            for i in range(each * ((color, side) != never)):
+        for corner, (down, right) in CORNERS.items():
+            for i in range(each * ((color, corner) != never)):
                 x = torch.full((3, size, size), -1.0)
-                half = slice(0, size // 2) if side == "left" else slice(size // 2, size)
-                x[:, :, half] = 2 * torch.tensor(rgb)[:, None, None] * (0.6 + 0.4 * torch.rand(1, generator=draw)) - 1
-                to_pil(x).save(folder / f"{color}-{side}-{i}.png")
-                rows.append((f"{color}-{side}-{i}.png", color, side))
+                light = 2 * torch.tensor(rgb)[:, None, None] * (0.6 + 0.4 * torch.rand(1, generator=draw)) - 1
+                x[:, down * half : (down + 1) * half, right * half : (right + 1) * half] = light
+                to_pil(x).save(folder / f"{color}-{corner}-{i}.png")
+                rows.append((f"{color}-{corner}-{i}.png", color, corner))
     with open(folder / "labels.csv", "w", newline="") as f:
-        csv.writer(f).writerows([("file", "color", "side"), *rows])
+        csv.writer(f).writerows([("file", "color", "corner"), *rows])
     return f"csv:{folder / 'labels.csv'}", rows
 
 
 def seen(pictures) -> list:
-    "Colour and side of made pictures, by looking at them."
-    x = pictures.float()
-    left, right = x[..., : x.shape[-1] // 2].mean((2, 3)), x[..., x.shape[-1] // 2 :].mean((2, 3))
-    colors = torch.maximum(left, right).argmax(1)
-    return [(list(COLORS)[c], SIDES[int(b > a)]) for c, a, b in zip(colors, left.sum(1), right.sum(1))]
+    "Colour and corner of made pictures, by looking at them."
+    corners = torch.nn.functional.adaptive_avg_pool2d(pictures.float(), 2)  # (n,3,2,2)
+    best = corners.sum(1).flatten(1).argmax(1)
+    light = corners.flatten(2)[torch.arange(len(best)), :, best] / 255
+    colors = torch.cdist(light / light.amax(1, keepdim=True), torch.tensor(list(COLORS.values())).float()).argmin(1)
+    return [(list(COLORS)[c], list(CORNERS)[b]) for c, b in zip(colors, best)]
 
 
 @pytest.fixture(scope="module")
 def attributes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     data, _ = made_table(folder)
-    recipe = Recipe(data, out=str(folder / "run"), steps=400, widths=[16, 32], lr=3e-3, cross_attention=1)
+    recipe = Recipe(data, out=str(folder / "run"), steps=400, widths=[16, 32])
     return train(recipe, progress=False), folder / "run"
 
 
 def test_what_is_said_is_drawn_and_what_is_not_is_mixed(attributes):
     pipe, _ = attributes
-    assert pipe.columns == {"color": ("blue", "green", "red"), "side": ("left", "right")}
-    for said in ({"color": "red", "side": "left"}, "color=green,side=right"):
+    assert pipe.columns == {"color": ("blue", "green", "grey", "red"), "corner": tuple(sorted(CORNERS))}
+    for said, wanted in (({"color": "red", "corner": "south west"}, ("red", "south west")),
+                         ("color=green,corner=north east", ("green", "north east"))):  # fmt: skip
         drawn = pipe(said, num_images=40)
-        wanted = ("red", "left") if isinstance(said, dict) else ("green", "right")
-        assert seen(drawn.pixels).count(wanted) >= 38 and drawn.classes[0] == f"color={wanted[0]},side={wanted[1]}"
-    reds = seen(pipe({"color": "red"}, num_images=60).pixels)
-    sides = [side for color, side in reds if color == "red"]
-    assert len(sides) >= 55 and 12 <= sides.count("left") <= len(sides) - 12
-    assert len(set(seen(pipe(None, num_images=60).pixels))) >= 4
+        assert seen(drawn.pixels).count(wanted) >= 38 and drawn.classes[0] == f"color={wanted[0]},corner={wanted[1]}"
+    reds = seen(pipe({"color": "red"}, num_images=80).pixels)
+    corners = [corner for color, corner in reds if color == "red"]
+    assert len(corners) >= 76 and all(8 <= corners.count(corner) for corner in CORNERS)
+    assert len(set(seen(pipe(None, num_images=80).pixels))) >= 10
 
 
 def test_a_combination_never_shown_is_drawn_more_often_than_by_chance(attributes):
-    assert seen(attributes[0]({"color": "blue", "side": "left"}, num_images=60).pixels).count(("blue", "left")) > 20
+    pictures = attributes[0]({"color": "blue", "corner": "north west"}, num_images=60).pixels
+    assert seen(pictures).count(("blue", "north west")) > 15  # by chance 4
 
 
 def test_attributes_in_a_terminal(attributes, tmp_path, capsys):
-    run(["sample", str(attributes[1]), "--class", "color=red,side=right", "--out", str(tmp_path / "a.png"),
+    run(["sample", str(attributes[1]), "--class", "color=red,corner=south east", "--out", str(tmp_path / "a.png"),
          "--film", str(tmp_path / "film"), "--num-inference-steps", "5"])  # fmt: skip
     frames = sorted(p.name for p in (tmp_path / "film").iterdir())
     assert frames == [f"{k:04d}.png" for k in range(1, 6)] and Image.open(tmp_path / "a.png").width > 100
@@ -184,7 +188,7 @@ def test_attributes_in_a_terminal(attributes, tmp_path, capsys):
 
 def test_attributes_are_scored_by_column(attributes):
     scores = {f.name: f for f in evaluate(attributes[1], num_images=200, progress=False).figures}
-    assert {"agreement", "agreement: color", "agreement: side", "agreement: color=red"} < scores.keys()
+    assert {"agreement", "agreement: color", "agreement: corner", "agreement: color=red"} < scores.keys()
     assert "Inception Score" not in scores and scores["agreement: color"].drawn.value > 0.8
 
 
