@@ -87,7 +87,7 @@ def test_the_judge_knows_the_digits(judge, digits):
     assert seen.overall.value > 0.95 and seen.overall.low < seen.overall.value < seen.overall.high
     right = (judge.look(digits.test.pictures())[1].argmax(1) == digits.test.labels[:, 0]).sum()
     assert seen.overall.value == right / len(digits.test)
-    assert sum(e.n for e in seen.per_class.values()) == len(digits.test)
+    assert sum(e.n for e in seen.per_class["class"].values()) == len(digits.test)
 
 
 def test_the_judge_is_trained_once(judge, digits, folder, monkeypatch):
