@@ -29,6 +29,7 @@ _HOME = {
     "Recipe": "recipe",
     "evaluate": "recipe",
     "report": "recipe",
+    "Panel": "panel",
 }
 __all__ = list(_HOME)
 
