@@ -468,31 +468,32 @@ def download_html(name: str, data: bytes, *, number: int) -> str:
     link = f'<a download="{html.escape(name)}" data-bytes="{base64.b64encode(data).decode()}" data-n="{number}"></a>'
     return f'{link}<img alt="" src="data:,{number}" onerror="{html.escape(begin)}">'
 
-# %% ../nbs/12_panel.ipynb #c23522ed
+# %% ../nbs/12_panel.ipynb #8797a7b2
 _SCRIPT = """
 window.classypics ||= (() => {
   const panel = e => e.target.closest?.('.classypics');
   const press = (e, name) => panel(e).querySelector('.cp-' + name).click();
-  addEventListener('keydown', e => {
+  window.addEventListener('keydown', e => {
     if (!panel(e)) return;
     if (e.target.matches('button') && ['Enter', ' '].includes(e.key)) e.stopPropagation();
     if (e.key === 'Escape') press(e, 'cancel');
     if (e.key === 'Enter' && e.target.matches('input:not([type=range]), .cp-choice button'))
       setTimeout(() => press(e, 'generate'), 50);
   }, true);
-  addEventListener('input', e => {
+  window.addEventListener('input', e => {
     const film = panel(e) && e.target.closest('.cp-film');
     if (!film) return;
     film.querySelectorAll('img').forEach((frame, k) => frame.hidden = k + 1 != e.target.value);
     film.querySelector('output').textContent = `step ${e.target.value} of ${e.target.max}`;
   });
-  addEventListener('click', e => {
+  window.addEventListener('click', e => {
     const tile = panel(e) && e.target.closest('button.cp-tile');
     if (tile) {
       panel(e).querySelectorAll('button.cp-tile').forEach(t => t.setAttribute('aria-pressed', t === tile));
       const input = panel(e).querySelector('.cp-pick input');
       input.value = tile.dataset.picture;
       for (const name of ['input', 'change']) input.dispatchEvent(new Event(name, {bubbles: true}));
+      setTimeout(() => panel(e).querySelector('.cp-viewer').scrollIntoView({block: 'nearest', behavior: 'smooth'}), 400);
     }
     if (panel(e) && e.target.closest('.cp-cancel')) panel(e).querySelector('.cp-generate').focus();
     if (panel(e) && e.target.matches('.cp-copy')) {
@@ -504,7 +505,7 @@ window.classypics ||= (() => {
 })()
 """
 
-# %% ../nbs/12_panel.ipynb #fc4bb767
+# %% ../nbs/12_panel.ipynb #eb4fb9c5
 _STYLE = """
 .classypics { max-width: 68rem; padding: 4px 8px 12px; color: var(--jp-ui-font-color1); gap: 10px; overflow: visible }
 .classypics .cp-row { flex-flow: row wrap; gap: 8px 14px; align-items: center; overflow: visible }
@@ -520,6 +521,7 @@ _STYLE = """
 .classypics .cp-choice button { margin: 0 4px 4px 0; max-width: 100%; white-space: normal; line-height: 1.3 }
 .classypics .jupyter-button.mod-active { font-weight: bold; box-shadow: inset 0 0 0 2px var(--jp-ui-font-color1) }
 .classypics .jupyter-button.mod-active::before { content: "✓ " }
+.classypics p { margin: 0 }
 .classypics .cp-generate, .classypics .cp-cancel { min-width: 8.5em; font-weight: bold }
 .classypics .cp-dice::before { content: ""; display: inline-block; width: 1.1em; height: 1.1em; margin-right: .4em;
   vertical-align: -.2em; background: currentColor; mask: var(--cp-dice); -webkit-mask: var(--cp-dice) }
@@ -533,12 +535,14 @@ _STYLE = """
 .classypics button.cp-tile { cursor: pointer }
 .classypics button.cp-tile:hover { background: var(--jp-layout-color2) }
 .classypics .cp-tile[aria-pressed=true] { border: 2px dashed currentColor }
+.classypics .cp-tile b { margin-top: 6px }
 .classypics .cp-tile :is(b, small) { max-width: 100%; overflow-wrap: anywhere; line-height: 1.3; text-align: center }
 .classypics .cp-tile i { background: var(--jp-layout-color2); border-radius: 2px }
 .classypics .cp-crisp { image-rendering: pixelated }
 .classypics img[hidden] { display: none }
 .classypics h3 { margin: 8px 0; font-size: 1.1em }
 .classypics .cp-film label { display: block; margin-top: 8px }
+.classypics .cp-view { align-items: flex-start }
 .classypics .cp-view .widget-html { width: 300px; vertical-align: top }
 .classypics pre { overflow: auto; background: var(--jp-layout-color2); color: inherit; padding: 8px; margin: 0 0 8px }
 .classypics.jupyter-widgets-disconnected > * { opacity: .4; pointer-events: none }
@@ -664,7 +668,7 @@ def _settings(self: Controls, model: str) -> Settings:
 
 Controls.fit, Controls.settings = _fit, _settings
 
-# %% ../nbs/12_panel.ipynb #56b9126d
+# %% ../nbs/12_panel.ipynb #3980477d
 class Panel:
     "Pick a class, press a button: the last line of a notebook's cell, or the page of `classypics panel`."
 
@@ -688,7 +692,7 @@ class Panel:
         self.save_zip = button("Save all as zip", "all pictures of this session: a folder a class, and a manifest")
         row = lambda *parts: w.HBox(parts).add_class("cp-row")
         c, both = self.controls, row(self.look, self.near).add_class("cp-view")
-        self.viewer = w.VBox([both, row(self.save_png, self.save_gif, self.alike), self.code])
+        self.viewer = w.VBox([both, row(self.save_png, self.save_gif, self.alike), self.code]).add_class("cp-viewer")
         self.kept = row(self.history, self.save_zip)
         self.viewer.layout.display = self.kept.layout.display = "none"
         actions = [row(c.generate, c.cancel, self.progress), self.said, self.gallery, self.kept, self.viewer]
@@ -791,7 +795,7 @@ def _show_state(self: Panel) -> None:
 
 Panel._say, Panel.generate, Panel._open, Panel._throw, Panel._show_state = _say, generate, _open, _throw, _show_state
 
-# %% ../nbs/12_panel.ipynb #7c2cacb9
+# %% ../nbs/12_panel.ipynb #445cb14c
 def _hear(self: Panel, word: str, *facts) -> None:
     "What the studio tells, from its threads."
     with self._lock:
@@ -825,6 +829,7 @@ def _on_drawn(self: Panel, drawing: Drawing) -> None:
         self._shown = drawing.number
         self.gallery.value = gallery_html(drawing)
         self.history.options = [(d.title, d.number) for d in reversed(self.studio.history)]
+        self.history.value = drawing.number
         total = sum(len(d.pictures) for d in self.studio.history)
         self.save_zip.description, self.kept.layout.display = f"Save all {total} as zip", ""
     else:
@@ -954,7 +959,7 @@ def _check_address(ip: str, port: int) -> bool:
         raise InputError(f"{ip} is no address of this computer ({e.strerror}); leave --ip out to use it here") from None
     return address[0] == "::1" or address[0].startswith("127.")
 
-# %% ../nbs/12_panel.ipynb #738f3b3c
+# %% ../nbs/12_panel.ipynb #49474d4d
 def _voila(ip: str, port: int, folder: Path, asked: dict, token: str) -> subprocess.Popen:
     "Voila, started on the one-cell notebook that is written to `folder`; two kernels wait warm."
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -966,6 +971,7 @@ def _voila(ip: str, port: int, folder: Path, asked: dict, token: str) -> subproc
         "MappingKernelManager.cull_idle_timeout": 600, "MappingKernelManager.cull_interval": 60,
         "Voila.log_level": "WARN",
     }  # fmt: skip
+    front = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8")  # and no other extension
     here = str(Path(__file__).parent / "page")  # where Voila finds our template
     env = os.environ | {
         "CLASSYPICS_PANEL": json.dumps(asked | {"ready": str(folder / "ready")}),
@@ -973,6 +979,7 @@ def _voila(ip: str, port: int, folder: Path, asked: dict, token: str) -> subproc
         "JUPYTER_TOKEN": token,
     }
     arguments = [str(folder / "classypics.ipynb"), "--no-browser", *(f"--{k}={v}" for k, v in options.items())]
+    arguments += [f"--VoilaConfiguration.extension_allowlist={name}" for name in front]
     arguments += ["--token"] * bool(token)
     with open(folder / "log", "w", encoding="utf-8") as log:
         program = [sys.executable, "-m", "voila", *arguments]
@@ -987,7 +994,7 @@ def _has_browser() -> bool:
     except webbrowser.Error:
         return False
 
-# %% ../nbs/12_panel.ipynb #46cf3e04
+# %% ../nbs/12_panel.ipynb #afcfdb62
 def serve(
     model: str | None = None,  # a folder or a shipped name; None: all at hand, to choose from
     *,
@@ -1003,18 +1010,22 @@ def serve(
     address = f"http://{name}:{port}/" + (f"?token={token}" if token else "")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # then Voila is not left behind
+    ready = False
     with tempfile.TemporaryDirectory(prefix="classypics-") as folder:
         voila = _voila(ip, port, Path(folder), {"model": model, "folder": os.getcwd()}, token)
         try:
-            while voila.poll() is None and not Path(folder, "ready").exists():
+            patience = time.monotonic() + 120
+            while voila.poll() is None and not (ready := Path(folder, "ready").exists()):
+                if time.monotonic() > patience:
+                    voila.terminate()
                 time.sleep(0.05)
-            if voila.poll() is None:
+            if ready:
                 if token:
                     print("warning: everybody in this network who has the address can use this page and this computer")
                 print(f"the panel is at {address} (Ctrl-C ends it)", flush=True)
                 if browser and _has_browser():
                     webbrowser.open(address)
-            if voila.wait():
+            if voila.wait() or not ready:
                 raise RuntimeError(f"the page ended by itself:\n{Path(folder, 'log').read_text(encoding='utf-8')}")
         except KeyboardInterrupt:
             pass
