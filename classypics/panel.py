@@ -395,7 +395,7 @@ def _compare(self: Studio, picture: Picture) -> None:
 Studio._start, Studio._load, Studio._pipeline = _start, _load, _pipeline
 Studio._draw, Studio._film, Studio._compare = _draw, _film, _compare
 
-# %% ../nbs/12_panel.ipynb #6a535179
+# %% ../nbs/12_panel.ipynb #963c85f9
 def _size(png: bytes) -> tuple:
     "(width, height) as a PNG file's first bytes say."
     return int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
@@ -414,10 +414,10 @@ def picture_html(png: bytes, text: str, *, side: int) -> str:
 
 def gallery_html(drawing: Drawing, guesses=(), *, missing: int = 0) -> str:
     "Finished pictures as buttons with what they are, then guesses, then empty places."
-    tiles, side, caption = [], 112, "<b>&nbsp;</b><small>&nbsp;<br>&nbsp;<br>&nbsp;</small>"
+    tiles, side, caption = [], 112, "<b>&nbsp;</b><small>&nbsp;<br>&nbsp;</small>"
     for k, picture in enumerate(drawing.pictures):
         s, name = picture.settings, html.escape(picture.label)
-        facts = f"seed {s.seed}<br>{s.num_inference_steps} steps<br>guidance {s.guidance_scale:g}"
+        facts = f"seed {s.seed} · {s.num_inference_steps} steps<br>guidance {s.guidance_scale:g}"
         shown = picture_html(picture.png, f"{picture.label}, seed {s.seed}", side=side)
         tiles.append(
             f'<button type="button" class="cp-tile" data-picture="{drawing.number}.{k}" aria-pressed="false">'
@@ -427,7 +427,7 @@ def gallery_html(drawing: Drawing, guesses=(), *, missing: int = 0) -> str:
     tiles += [f'<span class="cp-tile"><i style="width:{side}px;height:{side}px"></i>{caption}</span>'] * missing
     return f'<div class="cp-gallery">{"".join(tiles)}</div>'
 
-# %% ../nbs/12_panel.ipynb #95c13465
+# %% ../nbs/12_panel.ipynb #4c53d618
 def look_html(picture: Picture, frames=()) -> str:
     "The picture large; with `frames` (images) a slider through its film."
     text = f"{picture.label}, seed {picture.settings.seed}"
@@ -463,7 +463,7 @@ def download_html(name: str, data: bytes, *, number: int) -> str:
     "A download that begins when it is shown; `number` makes it new each time."
     begin = (
         "const a=this.previousElementSibling,b=Uint8Array.from(atob(a.dataset.bytes),c=>c.charCodeAt(0));"
-        "a.href=URL.createObjectURL(new Blob([b]));a.click();setTimeout(()=>URL.revokeObjectURL(a.href),60000)"
+        "a.href=window.URL.createObjectURL(new Blob([b]));a.click()"
     )
     link = f'<a download="{html.escape(name)}" data-bytes="{base64.b64encode(data).decode()}" data-n="{number}"></a>'
     return f'{link}<img alt="" src="data:,{number}" onerror="{html.escape(begin)}">'
@@ -505,13 +505,14 @@ window.classypics ||= (() => {
 })()
 """
 
-# %% ../nbs/12_panel.ipynb #eb4fb9c5
+# %% ../nbs/12_panel.ipynb #56f90a6d
 _STYLE = """
 .classypics { max-width: 68rem; padding: 4px 8px 12px; color: var(--jp-ui-font-color1); gap: 10px; overflow: visible }
 .classypics .cp-row { flex-flow: row wrap; gap: 8px 14px; align-items: center; overflow: visible }
 .classypics .widget-html { height: auto; max-width: 100%; margin: 0 }
 .classypics .widget-html-content { line-height: 1.45; overflow: visible; max-width: 100% }
 .classypics :is(.widget-text, .widget-dropdown, .widget-combobox, .widget-checkbox) { width: auto; margin: 0 }
+.classypics select { max-width: 26em }
 .classypics .widget-label { width: auto; overflow: visible }
 .classypics input[type=number] { width: 7.5em; min-width: 0 }
 .classypics .cp-count input { width: 4.5em }
@@ -530,8 +531,8 @@ _STYLE = """
 .classypics progress { width: 12em; height: 1em; vertical-align: -.1em; accent-color: var(--jp-brand-color1, #1976d2) }
 .classypics .cp-problem { border-left: 4px solid var(--jp-error-color1, #d32f2f); padding-left: 8px }
 .classypics .cp-gallery { display: flex; flex-flow: row wrap; gap: 8px; min-height: 60px }
-.classypics .cp-tile { display: flex; flex-flow: column; align-items: center; width: 128px; padding: 6px 4px; margin: 0;
-  border: 2px solid transparent; border-radius: 4px; background: transparent; color: inherit; font: inherit }
+.classypics .cp-tile { display: flex; flex-flow: column; align-items: center; width: 136px; padding: 6px 4px; margin: 0;
+  box-sizing: border-box; border: 2px solid transparent; border-radius: 4px; background: transparent; color: inherit; font: inherit }
 .classypics button.cp-tile { cursor: pointer }
 .classypics button.cp-tile:hover { background: var(--jp-layout-color2) }
 .classypics .cp-tile[aria-pressed=true] { border: 2px dashed currentColor }
@@ -541,10 +542,12 @@ _STYLE = """
 .classypics .cp-crisp { image-rendering: pixelated }
 .classypics img[hidden] { display: none }
 .classypics h3 { margin: 8px 0; font-size: 1.1em }
-.classypics .cp-film label { display: block; margin-top: 8px }
+.classypics .cp-film label { display: flex; gap: 8px; align-items: center; margin-top: 8px }
+.classypics .cp-viewer { gap: 10px; overflow: visible }
 .classypics .cp-view { align-items: flex-start }
 .classypics .cp-view .widget-html { width: 300px; vertical-align: top }
-.classypics pre { overflow: auto; background: var(--jp-layout-color2); color: inherit; padding: 8px; margin: 0 0 8px }
+.classypics pre { font-family: var(--jp-code-font-family, monospace); overflow: auto; padding: 8px; margin: 0 0 8px;
+  color: inherit; background: var(--jp-layout-color2) }
 .classypics.jupyter-widgets-disconnected > * { opacity: .4; pointer-events: none }
 .classypics.jupyter-widgets-disconnected::before { font-weight: bold;
   content: "The connection to Python is lost: run this cell again, or load the page again." }
