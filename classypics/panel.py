@@ -66,7 +66,7 @@ class Worker:
         while (thread := self._thread) and thread.is_alive():  # idle may have begun something new
             thread.join()
 
-# %% ../nbs/12_panel.ipynb #9a63aba2
+# %% ../nbs/12_panel.ipynb #6094c495
 @dataclass(frozen=True)
 class Settings:
     "All that decides which pictures come out."
@@ -89,9 +89,9 @@ class Settings:
     def code(self) -> str:
         "The Python that draws the same."
         asked = repr(self.asked[0] if len(self.asked) == 1 else list(self.asked))
-        options = "".join(f",\n    {k}={v!r}" for k, v in self.options.items())
+        options = "".join(f", {k}={v!r}" for k, v in self.options.items())
         load = f"from classypics import Pipeline\n\npipe = Pipeline.from_pretrained({self.model!r})\n"
-        return f"{load if self.model else ''}drawn = pipe(\n    {asked}{options},\n)"
+        return f"{load if self.model else ''}drawn = pipe({asked}{options})"
 
 # %% ../nbs/12_panel.ipynb #cd03249e
 def _png(image: Image.Image, text: str = "", *, level: int = 6) -> bytes:
@@ -505,14 +505,15 @@ window.classypics ||= (() => {
 })()
 """
 
-# %% ../nbs/12_panel.ipynb #56f90a6d
+# %% ../nbs/12_panel.ipynb #c6211546
 _STYLE = """
 .classypics { max-width: 68rem; padding: 4px 8px 12px; color: var(--jp-ui-font-color1); gap: 10px; overflow: visible }
 .classypics .cp-row { flex-flow: row wrap; gap: 8px 14px; align-items: center; overflow: visible }
 .classypics .widget-html { height: auto; max-width: 100%; margin: 0 }
 .classypics .widget-html-content { line-height: 1.45; overflow: visible; max-width: 100% }
 .classypics :is(.widget-text, .widget-dropdown, .widget-combobox, .widget-checkbox) { width: auto; margin: 0 }
-.classypics select { max-width: 26em }
+.classypics .widget-dropdown { max-width: 100% }
+.classypics select { max-width: 26em; min-width: 0 }
 .classypics .widget-label { width: auto; overflow: visible }
 .classypics input[type=number] { width: 7.5em; min-width: 0 }
 .classypics .cp-count input { width: 4.5em }
@@ -524,10 +525,11 @@ _STYLE = """
 .classypics .jupyter-button.mod-active::before { content: "✓ " }
 .classypics p { margin: 0 }
 .classypics .cp-generate, .classypics .cp-cancel { min-width: 8.5em; font-weight: bold }
+.classypics .jupyter-button.cp-generate { background: #1565c0; color: #fff }
 .classypics .cp-dice::before { content: ""; display: inline-block; width: 1.1em; height: 1.1em; margin-right: .4em;
   vertical-align: -.2em; background: currentColor; mask: var(--cp-dice); -webkit-mask: var(--cp-dice) }
-.classypics :is(button, input, select, pre):focus-visible { outline: 3px solid var(--jp-brand-color1, #1976d2);
-  outline-offset: 2px }
+.classypics :is(button, input, select, pre):focus-visible { outline-offset: 2px !important;
+  outline: 3px solid var(--jp-brand-color1, #1976d2) !important }
 .classypics progress { width: 12em; height: 1em; vertical-align: -.1em; accent-color: var(--jp-brand-color1, #1976d2) }
 .classypics .cp-problem { border-left: 4px solid var(--jp-error-color1, #d32f2f); padding-left: 8px }
 .classypics .cp-gallery { display: flex; flex-flow: row wrap; gap: 8px; min-height: 60px }
@@ -542,12 +544,15 @@ _STYLE = """
 .classypics .cp-crisp { image-rendering: pixelated }
 .classypics img[hidden] { display: none }
 .classypics h3 { margin: 8px 0; font-size: 1.1em }
-.classypics .cp-film label { display: flex; gap: 8px; align-items: center; margin-top: 8px }
+.classypics .cp-film label { display: flex; flex-flow: row wrap; gap: 8px; align-items: center; margin-top: 8px }
+.classypics .cp-film input { max-width: 100%; min-width: 0 }
 .classypics .cp-viewer { gap: 10px; overflow: visible }
 .classypics .cp-view { align-items: flex-start }
-.classypics .cp-view .widget-html { width: 300px; vertical-align: top }
+.classypics .cp-view .widget-html { width: 300px }
+.classypics :is(.cp-view img, .cp-tile img) { max-width: 100%; height: auto }
 .classypics pre { font-family: var(--jp-code-font-family, monospace); overflow: auto; padding: 8px; margin: 0 0 8px;
   color: inherit; background: var(--jp-layout-color2) }
+.classypics .jupyter-widgets-disconnected::before { content: none }
 .classypics.jupyter-widgets-disconnected > * { opacity: .4; pointer-events: none }
 .classypics.jupyter-widgets-disconnected::before { font-weight: bold;
   content: "The connection to Python is lost: run this cell again, or load the page again." }
