@@ -16,19 +16,19 @@ from classypics.pipeline import Pipeline
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 # seconds from a click on `selector` until `until` holds, looked at with every picture that the browser shows
-CLICKED = """([selector, until]) => new Promise(done => {
+CLICKED = """([selector, until]) => new Promise((done, fail) => {
+    setTimeout(() => fail(new Error('not within 30 s: ' + until)), 30000);
     const start = performance.now(), holds = new Function('return ' + until);
     const look = () => holds() ? done((performance.now() - start) / 1000) : requestAnimationFrame(look);
     document.querySelector(selector).click(); requestAnimationFrame(look) })"""
 IDLE = "document.querySelector('.cp-generate').textContent === 'Generate'"
 TILES = "document.querySelectorAll('button.cp-tile').length"
 GUESSES = "document.querySelectorAll('span.cp-tile img').length"
-ROWS = []
 
 
 def row(what: str, measured: float, at_most: float, unit: str = "s"):
-    ROWS.append((what, measured, at_most, unit))
-    print(f"{what:45} {measured:7.2f} {unit:3} at most {at_most:g}{'' if measured <= at_most else '   MISSED'}", flush=True)
+    missed = "" if measured <= at_most else "   MISSED"
+    print(f"{what:45} {measured:7.2f} {unit:3} at most {at_most:g}{missed}", flush=True)
 
 
 def visit(context, address: str):
@@ -47,6 +47,7 @@ def clicks(page):
 
     def measured(number, until, tries=7):
         field("Pictures").fill(str(number))
+        field("Pictures").press("Tab")
         times = []
         for _ in range(tries):
             page.wait_for_function(IDLE)
@@ -61,6 +62,7 @@ def clicks(page):
     row("click to 16 finished pictures", measured(16, f"{TILES} === 16"), 1.2)
     page.locator(".classypics").get_by_role("button", name="More settings").click()
     field("Steps").fill("250")
+    field("Steps").press("Tab")
     times = []
     for _ in range(7):
         clear()

@@ -967,7 +967,7 @@ def _check_address(ip: str, port: int) -> bool:
         raise InputError(f"{ip} is no address of this computer ({e.strerror}); leave --ip out to use it here") from None
     return address[0] == "::1" or address[0].startswith("127.")
 
-# %% ../nbs/12_panel.ipynb #49474d4d
+# %% ../nbs/12_panel.ipynb #bc3a30e9
 def _voila(ip: str, port: int, folder: Path, asked: dict, token: str) -> subprocess.Popen:
     "Voila, started on the one-cell notebook that is written to `folder`; two kernels wait warm."
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -977,6 +977,7 @@ def _voila(ip: str, port: int, folder: Path, asked: dict, token: str) -> subproc
     options = {
         "Voila.ip": ip, "port": port, "template": "classypics", "preheat_kernel": True, "pool_size": 2,
         "MappingKernelManager.cull_idle_timeout": 600, "MappingKernelManager.cull_interval": 60,
+        "VoilaKernelManager.fill_delay": 4,  # a visitor's page comes before the next visitor's Python
         "Voila.log_level": "WARN",
     }  # fmt: skip
     front = ("@jupyter-widgets/jupyterlab-manager", "@voila-dashboards/widgets-manager8")  # and no other extension
