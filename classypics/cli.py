@@ -9,7 +9,7 @@ __all__ = ['COMMANDS', 'run', 'main']
 import dataclasses, inspect, re, sys
 from .core import InputError, unknown
 
-# %% ../nbs/13_cli.ipynb #94c9a6f3
+# %% ../nbs/13_cli.ipynb #94e796b9
 def _field_help(cls) -> dict[str, str]:
     "The comment beside each field of a dataclass."
     return dict(re.findall(r"^    (\w+): [^#\n]+#\s*(.+)$", inspect.getsource(cls), re.MULTILINE))
@@ -30,7 +30,9 @@ def _parser(description: str, *, prog: str):
 
 
 _NO_OPTION = re.compile(r"[Uu]nrecognized arguments: (\S+)")
-_WRONG_TYPE = re.compile(r'Parser key "([\w.-]+)".*?Expected an? (.+?)\n.*?Given value: (.*)', re.DOTALL)
+_WRONG_TYPE = re.compile(
+    r'Parser key "([\w.-]+)".*?Expected an? (.+?)(?:\n.*?Given value|\. Got value): (.*)', re.DOTALL
+)
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
 
 
@@ -145,7 +147,7 @@ def _data(parser):
 
     return run
 
-# %% ../nbs/13_cli.ipynb #2cd11214
+# %% ../nbs/13_cli.ipynb #47792a9f
 def _models(parser):
     def run(args):
         from classypics.pipeline import models, shipped
@@ -181,7 +183,7 @@ def _demo(parser):
 
     return run
 
-
+# %% ../nbs/13_cli.ipynb #374600c6
 COMMANDS = {
     "train": (_train, "train a model on labelled pictures"),
     "sample": (_sample, "draw pictures of a class"),

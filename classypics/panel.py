@@ -20,7 +20,7 @@ from .data import safe_name
 from .pipeline import Pipeline, find_model, models
 from .sample import SAMPLERS
 
-# %% ../nbs/12_panel.ipynb #a030fa56
+# %% ../nbs/12_panel.ipynb #08d8ed30
 class Worker:
     "One job at a time, in a thread; a job is a function of `stopped`, which tells it whether to give up."
 
@@ -28,14 +28,8 @@ class Worker:
         self._lock, self._idle, self._thread = threading.Lock(), idle, None
         self.doing, self._next, self._stop = "", None, threading.Event()
 
-    def start(
-        self,
-        name: str,  # what `doing` says meanwhile
-        job,  # it tells its own failures, and raises nothing
-        *,
-        instead: bool = False,  # stop what is being done and do this next, rather than be refused
-    ) -> bool:
-        "Whether the job was taken."
+    def start(self, name: str, job, *, instead: bool = False) -> bool:
+        "Whether the job, which never raises, was taken: while there is one only `instead` of that."
         with self._lock:
             if self.doing:
                 if instead:
@@ -233,7 +227,7 @@ def draw(pipe: Pipeline, settings: Settings, tell, stopped) -> Drawing:
     drawing.seconds = time.perf_counter() - begun
     return drawing
 
-# %% ../nbs/12_panel.ipynb #cbe62f7e
+# %% ../nbs/12_panel.ipynb #40057f8b
 def _is_here(source: str) -> bool:
     "Whether `load_data(source)` has nothing to download; torchvision is asked for what it knows by name."
     from torchvision import datasets
@@ -266,7 +260,7 @@ class Training:
         data, trained = _load(recipe), json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
         self.pictures, self.name = data.train, recipe.data
         if self.pictures.fingerprint != trained.get("data", {}).get("fingerprint"):
-            raise InputError(f"the training pictures ({recipe.data}) have changed since the model has learned from them")
+            raise InputError(f"the training pictures ({recipe.data}) have changed since the model was trained")
         distances = nearest(data.test.pictures(range(min(200, len(data.test)))), self.pictures)[0]
         self.usual, self.close = distances.median().item(), distances.quantile(0.01).item()
 
@@ -468,7 +462,7 @@ def download_html(name: str, data: bytes, *, number: int) -> str:
     link = f'<a download="{html.escape(name)}" data-bytes="{base64.b64encode(data).decode()}" data-n="{number}"></a>'
     return f'{link}<img alt="" src="data:,{number}" onerror="{html.escape(begin)}">'
 
-# %% ../nbs/12_panel.ipynb #8797a7b2
+# %% ../nbs/12_panel.ipynb #64e1232c
 _SCRIPT = """
 window.classypics ||= (() => {
   const panel = e => e.target.closest?.('.classypics');
@@ -493,7 +487,8 @@ window.classypics ||= (() => {
       const input = panel(e).querySelector('.cp-pick input');
       input.value = tile.dataset.picture;
       for (const name of ['input', 'change']) input.dispatchEvent(new Event(name, {bubbles: true}));
-      setTimeout(() => panel(e).querySelector('.cp-viewer').scrollIntoView({block: 'nearest', behavior: 'smooth'}), 400);
+      const viewer = panel(e).querySelector('.cp-viewer');
+      setTimeout(() => viewer.scrollIntoView({block: 'nearest', behavior: 'smooth'}), 400);
     }
     if (panel(e) && e.target.closest('.cp-cancel')) panel(e).querySelector('.cp-generate').focus();
     if (panel(e) && e.target.matches('.cp-copy')) {
@@ -505,7 +500,7 @@ window.classypics ||= (() => {
 })()
 """
 
-# %% ../nbs/12_panel.ipynb #c6211546
+# %% ../nbs/12_panel.ipynb #f0a69edb
 _STYLE = """
 .classypics { max-width: 68rem; padding: 4px 8px 12px; color: var(--jp-ui-font-color1); gap: 10px; overflow: visible }
 .classypics .cp-row { flex-flow: row wrap; gap: 8px 14px; align-items: center; overflow: visible }
@@ -530,11 +525,16 @@ _STYLE = """
   vertical-align: -.2em; background: currentColor; mask: var(--cp-dice); -webkit-mask: var(--cp-dice) }
 .classypics :is(button, input, select, pre):focus-visible { outline-offset: 2px !important;
   outline: 3px solid var(--jp-brand-color1, #1976d2) !important }
+"""
+
+# %% ../nbs/12_panel.ipynb #f8489446
+_STYLE += """
 .classypics progress { width: 12em; height: 1em; vertical-align: -.1em; accent-color: var(--jp-brand-color1, #1976d2) }
 .classypics .cp-problem { border-left: 4px solid var(--jp-error-color1, #d32f2f); padding-left: 8px }
 .classypics .cp-gallery { display: flex; flex-flow: row wrap; gap: 8px; min-height: 60px }
 .classypics .cp-tile { display: flex; flex-flow: column; align-items: center; width: 136px; padding: 6px 4px; margin: 0;
-  box-sizing: border-box; border: 2px solid transparent; border-radius: 4px; background: transparent; color: inherit; font: inherit }
+  box-sizing: border-box; border: 2px solid transparent; border-radius: 4px;
+  background: transparent; color: inherit; font: inherit }
 .classypics button.cp-tile { cursor: pointer }
 .classypics button.cp-tile:hover { background: var(--jp-layout-color2) }
 .classypics .cp-tile[aria-pressed=true] { border: 2px dashed currentColor }
@@ -606,7 +606,7 @@ class Choice:
             raise unknown(self.widget.description.lower(), self.widget.value, self.offers, plural="there are")
         return self.offers[self.widget.value]
 
-# %% ../nbs/12_panel.ipynb #a876be12
+# %% ../nbs/12_panel.ipynb #6fcf134c
 MOST_PICTURES, MOST_CLASSES, MOST_SEED = 64, 1000, 2**31 - 1  # of each; of combinations; so that a browser keeps it
 
 
@@ -621,7 +621,8 @@ class Controls:
             return made.add_class(css) if css else made
 
         self.model = control(w.Dropdown, "Model", "which model draws", options=list(names))
-        self.count = control(w.BoundedIntText, "Pictures", f"1 to {MOST_PICTURES}", "cp-count", min=1, max=MOST_PICTURES)
+        most = MOST_PICTURES
+        self.count = control(w.BoundedIntText, "Pictures", f"1 to {most}", "cp-count", min=1, max=most)
         self.count.value = 8
         self.seed = control(w.BoundedIntText, "Seed", "the same seed gives the same pictures", min=0, max=MOST_SEED)
         self.steps = control(w.BoundedIntText, "Steps", "more is slower and a little finer", "cp-count", min=1, max=250)
@@ -676,7 +677,7 @@ def _settings(self: Controls, model: str) -> Settings:
 
 Controls.fit, Controls.settings = _fit, _settings
 
-# %% ../nbs/12_panel.ipynb #3980477d
+# %% ../nbs/12_panel.ipynb #0f7f62fb
 class Panel:
     "Pick a class, press a button: the last line of a notebook's cell, or the page of `classypics panel`."
 
@@ -686,8 +687,8 @@ class Panel:
         ours = model if isinstance(model, Pipeline) else None
         names = [] if ours else [str(model)] if model else list(models())
         self.studio, self.controls = Studio(self._hear, pipeline=ours), Controls(names)
-        self._lock, self._then, self._picked, self._frames, self._saved = threading.RLock(), False, None, None, 0
-        self.model, self._shown, self._failed = "", 0, set()  # the one that is open; the drawing that is seen
+        self._lock, self._failed, self.model, self._shown = threading.RLock(), set(), "", 0
+        self._then, self._picked, self._frames, self._saved = False, None, None, 0
         self.progress, self.said, self.gallery = w.HTML(), w.HTML().add_class("cp-said"), w.HTML()
         self.look, self.near, self.code, self.download = w.HTML(), w.HTML(), w.HTML(), w.HTML()
         self.pick = w.Text().add_class("cp-pick")
@@ -699,9 +700,9 @@ class Panel:
         self.history = w.Dropdown(description="History", options=[], style={"description_width": "initial"})
         self.save_zip = button("Save all as zip", "all pictures of this session: a folder a class, and a manifest")
         row = lambda *parts: w.HBox(parts).add_class("cp-row")
-        c, both = self.controls, row(self.look, self.near).add_class("cp-view")
-        self.viewer = w.VBox([both, row(self.save_png, self.save_gif, self.alike), self.code]).add_class("cp-viewer")
-        self.kept = row(self.history, self.save_zip)
+        c, self.kept = self.controls, row(self.history, self.save_zip)
+        both, beneath = row(self.look, self.near).add_class("cp-view"), row(self.save_png, self.save_gif, self.alike)
+        self.viewer = w.VBox([both, beneath, self.code]).add_class("cp-viewer")
         self.viewer.layout.display = self.kept.layout.display = "none"
         actions = [row(c.generate, c.cancel, self.progress), self.said, self.gallery, self.kept, self.viewer]
         self.widget = w.VBox([w.HTML(_front()), *c.rows, *actions, self.pick, self.download])
@@ -712,7 +713,7 @@ class Panel:
     def _repr_mimebundle_(self, **options):
         return self.widget._repr_mimebundle_(**options)
 
-# %% ../nbs/12_panel.ipynb #bfdc4cd0
+# %% ../nbs/12_panel.ipynb #78de5d7c
 def _connect(self: Panel) -> None:
     "Who is called for what; whatever goes wrong in there is said."
     c = self.controls
@@ -741,7 +742,7 @@ def _connect(self: Panel) -> None:
     self.history.observe(safely(lambda: self._show(self.history.value)), "value")
     self._class_changed = safely(lambda: self.generate(instead=True) if c.live.value else None)
 
-
+# %% ../nbs/12_panel.ipynb #5b217a29
 def _begin(self: Panel, pipe: Pipeline | None, names: list) -> None:
     self._say("")
     self.gallery.value = '<p class="cp-gallery">Your pictures appear here.</p>'
@@ -756,7 +757,7 @@ def _begin(self: Panel, pipe: Pipeline | None, names: list) -> None:
 
 Panel._connect, Panel._begin = _connect, _begin
 
-# %% ../nbs/12_panel.ipynb #2526cf12
+# %% ../nbs/12_panel.ipynb #1d67b55b
 def _say(self: Panel, text: str, *, problem: bool = False) -> None:
     "One sentence under the buttons."
     if problem:
@@ -777,7 +778,7 @@ def generate(self: Panel, *, instead: bool = False) -> None:
         self.studio.draw(self.controls.settings(self.model), instead=instead)
     self._show_state()
 
-
+# %% ../nbs/12_panel.ipynb #25d2873d
 def _open(self: Panel, model: str) -> None:
     self._then = False
     self._say(f"Opening {model}")
@@ -803,7 +804,7 @@ def _show_state(self: Panel) -> None:
 
 Panel._say, Panel.generate, Panel._open, Panel._throw, Panel._show_state = _say, generate, _open, _throw, _show_state
 
-# %% ../nbs/12_panel.ipynb #445cb14c
+# %% ../nbs/12_panel.ipynb #d9d1c8d7
 def _hear(self: Panel, word: str, *facts) -> None:
     "What the studio tells, from its threads."
     with self._lock:
@@ -814,7 +815,8 @@ def _on_opened(self: Panel, model: str, pipe: Pipeline) -> None:
     self.model = model
     self.controls.fit(pipe, self._class_changed)
     height, width = pipe.config.get("size") or pipe.codec.size
-    what = f"{len(pipe.classes)} classes" if len(self.controls.columns) == 1 else f"{len(self.controls.columns)} attributes"
+    columns = self.controls.columns
+    what = f"{len(pipe.classes)} classes" if len(columns) == 1 else f"{len(columns)} attributes"
     self._say(f"{model or 'The model'} draws {what}, {width} x {height} pixels. Choose, then press Generate or Enter.")
 
 
@@ -829,7 +831,7 @@ def _on_drawing(self: Panel, p: Progress) -> None:
         self._say(f"Drawing {number} picture{'s' * (number > 1)}")
         self._show_state()
 
-
+# %% ../nbs/12_panel.ipynb #b63810f9
 def _on_drawn(self: Panel, drawing: Drawing) -> None:
     s, n = drawing.settings, len(drawing.pictures)
     asked = len(s.asked) * s.num_images
@@ -845,7 +847,7 @@ def _on_drawn(self: Panel, drawing: Drawing) -> None:
     done = f"{n} picture{'s' * (n > 1)} in {drawing.seconds:.1f} s. Choose one to see it large."
     self._say(done if n == asked else f"Cancelled: {n} of {asked} pictures were finished.")
 
-# %% ../nbs/12_panel.ipynb #7c2374eb
+# %% ../nbs/12_panel.ipynb #c9a8d4da
 def _on_failed(self: Panel, doing: str, about, why: str) -> None:
     if doing == "comparing":
         self._on_compared(about, why)
@@ -855,7 +857,8 @@ def _on_failed(self: Panel, doing: str, about, why: str) -> None:
     elif doing == "loading":
         self._failed.add(about)
         others = [n for n in self.controls.model.options if n not in self._failed]
-        self._say(f"{about} cannot be opened: {why}" + ("; the others can still be chosen" * bool(others)), problem=True)
+        can = "; the others can still be chosen" if others else ""
+        self._say(f"{about} cannot be opened: {why}{can}", problem=True)
         if self.controls.columns is None and others:
             self.controls.model.value = others[0]
             self._say(f"{about} cannot be opened: {why}; {others[0]} is taken instead", problem=True)
@@ -886,7 +889,7 @@ def _on_idle(self: Panel) -> None:
 for _told in (_hear, _on_opened, _on_drawing, _on_drawn, _on_failed, _on_filmed, _on_compared, _on_idle):
     setattr(Panel, _told.__name__, _told)
 
-# %% ../nbs/12_panel.ipynb #23a86c04
+# %% ../nbs/12_panel.ipynb #9cf5ee66
 def _show(self: Panel, number: int) -> None:
     "The gallery of an earlier drawing."
     for drawing in self.studio.history:
@@ -912,7 +915,7 @@ def _look_at(self: Panel) -> None:
     self.studio.compare(self._picked)
     self.studio.film(self._picked)  # or when the drawing that goes on has ended
 
-
+# %% ../nbs/12_panel.ipynb #82c105f2
 def _more_like_this(self: Panel) -> None:
     of = next(d for d in self.studio.history if d.number == int(self.pick.value.split(".")[0]))
     one, c = self._picked.settings, self.controls
