@@ -1,10 +1,11 @@
 # Written for GNU make 3.81 and newer, on Linux and macOS. Everything runs in .venv, which tools/setup.sh makes where it
 # is not ready; after that no target needs the network.
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup lab export refresh environment
+.PHONY: help demo panel test setup lab export refresh environment
 
 help:
 	@echo "make demo          pictures of every class from the shipped model, then a small model of your own, in outputs/demo/"
+	@echo "make panel         the panel in your browser: pick a class, press a button"
 	@echo "make test          every check: lint, notebooks, exports, tests"
 	@echo "make setup         install into .venv (the others do it where it is needed)"
 	@echo "make lab           open the lessons in JupyterLab"
@@ -19,6 +20,9 @@ setup: environment
 
 demo: environment
 	@.venv/bin/classypics demo
+
+panel: environment
+	@.venv/bin/classypics panel
 
 test: environment
 	@.venv/bin/python -m pytest </dev/null

@@ -15,7 +15,7 @@ setup(
     author=cfg['author'], author_email=cfg['author_email'], keywords=cfg['keywords'],
     url=cfg['git_url'], license='Apache-2.0', python_requires='>='+cfg['min_python'],
     packages=find_packages(include=[cfg['lib_path'], cfg['lib_path']+'.*']), include_package_data=True,
-    package_data={cfg['lib_path']: ['pretrained/**/*']},
+    package_data={cfg['lib_path']: ['pretrained/**/*', 'page/**/*']},
     install_requires=lines('requirements'), extras_require={k: lines(f'{k}_requirements') for k in ('dev', 'text')},
     long_description=readme.read_text(encoding='utf-8') if readme.exists() else '',
     long_description_content_type='text/markdown',

@@ -32,6 +32,7 @@ _HOME = {
     "Recipe": "recipe",
     "evaluate": "recipe",
     "report": "recipe",
+    "Panel": "panel",
 }
 __all__ = list(_HOME)
 

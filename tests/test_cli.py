@@ -82,6 +82,10 @@ MISTAKES = {
     "evaluate MODEL --num-images 0": "num_images is 0",
     "evaluate MODEL --num-images 3": "num_images is 3",
     "evaluate MODEL --sampler magic": "unknown sampler 'magic'",
+    "panel fashion-mnits": "did you mean 'fashion-mnist'",
+    "panel MODEL --port 70000": "a port is a number from 1 to 65535",
+    "panel MODEL --port http": "--port takes a whole number",
+    "panel MODEL --ip 192.0.2.7": "no address of this computer",
     "data folder:not/there": "not/there",
     "data": "data",
 }
