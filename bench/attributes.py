@@ -108,7 +108,7 @@ def main(minutes: str = "12", ways_minutes: str = "2") -> None:
     grid = picture_grid(pipe(said, num_images=10, guidance_scale=GUIDANCE).pixels, columns=10, row_labels=titles)
     save_image(grid, FOLDER / "attributes.png")
 
-    ways = {"FiLM": {}, "cross-attention": {"film": False, "cross_attention": 2}}
+    ways = {"FiLM": {}, "cross-attention": {"film_conditioning": False, "cross_attention": 2}}
     said = test.labels[~never(test.labels)][:2000]
     print(f"\n| {ways_minutes} minutes each, 3 seeds | all four at once are seen, n = 2,000 |\n|---|---|")
     for way, options in ways.items():

@@ -84,7 +84,7 @@ def _drawing_options(parser) -> None:
 def _drawing(args) -> dict:
     return {k: getattr(args, k) for k in ("seed", "num_inference_steps", "guidance_scale", "sampler")}
 
-# %% ../nbs/13_cli.ipynb #25ca3c34
+# %% ../nbs/13_cli.ipynb #0abce898
 def _sample(parser):
     parser.add_argument("model", type=str, help="a run's folder, or a model that comes with classypics")
     parser.add_argument("--class", dest="class_label", type=str | None, default=None, help="a class, or color=red,shape=disc; else each")
@@ -103,8 +103,7 @@ def _sample(parser):
         save_image(example_grid(pipe, class_labels=names, num_images=args.num_images, **_drawing(args)), out)
         print(f"{len(names) * args.num_images} pictures in {out}")
         if film:
-            longer = {"num_inference_steps": args.num_inference_steps or 24}  # a film wants more frames than a picture
-            save_film(pipe, film, class_labels=names, **_drawing(args) | longer)
+            save_film(pipe, film, class_labels=names, **_drawing(args))
             print(f"film in {film}")
 
     return run

@@ -35,7 +35,7 @@ class Standardise(nn.Module):
     def inverse(self, z: torch.Tensor) -> torch.Tensor:
         return z * self.std + self.mean
 
-# %% ../nbs/05_vae.ipynb #a9849f8d
+# %% ../nbs/05_vae.ipynb #b0fb8591
 class Codec(nn.Module):
     "A space for diffusion: `z = encode(x)` standardised, `x = decode(z)`. Subclasses say `fold` and `unfold`."
 
@@ -71,10 +71,19 @@ class Codec(nn.Module):
         "Standardised latents to pictures (B,C,H,W), cropped to `size`."
         return self.crop(self.unfold(self.scale.inverse(z)))
 
+    @property
+    def at_once(self) -> int:
+        "How many pictures to encode or decode together, for memory's sake."
+        return max(1, min(256, (1 << 20) // math.prod(self.padded)))
+
     @torch.no_grad()
     def standardise(self, x: torch.Tensor) -> None:
         "Measure mean and deviation of each channel of z on pictures `x` (N,C,H,W), and keep them."
-        self.scale.measure(torch.cat([self.fold(self.pad(part)) for part in x.split(256)]))
+        self.measure(torch.cat([self.fold(self.pad(part)) for part in x.split(self.at_once)]))
+
+    def measure(self, z: torch.Tensor) -> None:
+        "Keep what is to be known of latents `z` that are not standardised yet."
+        self.scale.measure(z)
 
 # %% ../nbs/05_vae.ipynb #0f5aed57
 class Pixels(Codec):
@@ -141,7 +150,7 @@ def _decoder(channels: int, widths: list[int], depth: int) -> nn.Sequential:
     last = nn.Conv2d(widths[0], 4 * channels, 3, padding=1)
     return nn.Sequential(*parts, _norm(widths[0]), nn.SiLU(), last, nn.PixelShuffle(2))
 
-# %% ../nbs/05_vae.ipynb #c3726c31
+# %% ../nbs/05_vae.ipynb #9c8d88a2
 class _Measured(Codec):
     "A codec whose bounds are what the pictures it was standardised on have shown."
 
@@ -150,10 +159,8 @@ class _Measured(Codec):
         for name in ("low", "high"):
             self.register_buffer(name, torch.zeros_like(self.scale.mean))
 
-    @torch.no_grad()
-    def standardise(self, x: torch.Tensor) -> None:
-        super().standardise(x)
-        z = torch.cat([self.fold(self.pad(part)) for part in x.split(256)])
+    def measure(self, z: torch.Tensor) -> None:
+        super().measure(z)
         self.low.copy_(z.amin((0, 2, 3))[:, None, None])
         self.high.copy_(z.amax((0, 2, 3))[:, None, None])
 
@@ -204,7 +211,7 @@ class KLAutoencoder(Autoencoder):
         kl = (mean.square() + log_var.exp() - 1 - log_var).mean() / 2
         return self.crop(self.unfold(mean + (log_var / 2).exp() * eps)), self.kl_weight * kl
 
-# %% ../nbs/05_vae.ipynb #4a06e556
+# %% ../nbs/05_vae.ipynb #2eae062c
 class VQAutoencoder(Autoencoder):
     "A VQ-VAE (arXiv 1711.00937): z is given before quantising, and `decode` quantises."
 
@@ -218,46 +225,57 @@ class VQAutoencoder(Autoencoder):
 
     def nearest(self, z: torch.Tensor) -> torch.Tensor:
         "The index of the nearest code at each position: (B,D,h,w) to (B,h,w)."
-        return (self.codebook.square().sum(1) - 2 * z.movedim(1, -1).float() @ self.codebook.T).argmin(-1)
+        return (self.codebook.square().sum(1) - 2 * z.movedim(1, -1) @ self.codebook.T).argmin(-1)
 
-    def quantise(self, z: torch.Tensor) -> torch.Tensor:
-        "(B,D,h,w) with every position replaced by its nearest code."
-        return F.embedding(self.nearest(z), self.codebook).movedim(-1, 1)
+    def look_up(self, index: torch.Tensor) -> torch.Tensor:
+        "The codes at (B,h,w) as (B,D,h,w)."
+        return F.embedding(index, self.codebook).movedim(-1, 1)
 
     def unfold(self, z: torch.Tensor) -> torch.Tensor:
-        return super().unfold(self.quantise(z))
+        return super().unfold(self.look_up(self.nearest(z)))
 
     def reconstruct(self, x: torch.Tensor, eps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         "Pictures (B,C,H,W) as decoded from the codes, and the penalty, a number; `eps` is not used."
         z = self.fold(self.pad(x)).float()
-        if self.training:
-            _follow(self, z.detach())
-        codes = self.quantise(z.detach())
+        with torch.autocast(x.device.type, enabled=False):  # in bfloat16 the nearest would often be another one
+            if self.training and not self.uses.any():
+                _begin(self, z.detach())
+            index = self.nearest(z.detach())
+            codes = self.look_up(index)
+            if self.training and z.isfinite().all():
+                _follow(self, z.detach(), index)
         x_hat = super().unfold(z + (codes - z).detach())  # the gradient passes as if z had been decoded
         return self.crop(x_hat), self.commitment * (z - codes).square().mean()
 
-    usage = property(lambda self: float((self.uses >= self.dead_below * self.uses.mean()).float().mean()))
-    "The share of codes in use, 0 to 1."
+    @torch.no_grad()
+    def usage(self, x: torch.Tensor) -> int:
+        "How many of the codes pictures `x` (N,C,H,W) use."
+        parts = x.split(self.at_once)
+        return len(torch.cat([self.nearest(self.fold(self.pad(part))).flatten() for part in parts]).unique())
 
-# %% ../nbs/05_vae.ipynb #05ce70ea
+# %% ../nbs/05_vae.ipynb #3447348d
 @torch.no_grad()
-def _follow(self: VQAutoencoder, z: torch.Tensor) -> None:
+def _begin(self: VQAutoencoder, z: torch.Tensor) -> None:
+    "Put the codes among the first latents (B,D,h,w), not among random numbers."
+    vectors = z.movedim(1, -1).flatten(0, 2)
+    self.codebook.copy_(vectors[torch.randint(len(vectors), (len(self.codebook),), device=z.device)])
+    self.sums.copy_(self.codebook)
+    self.uses.fill_(1.0)
+
+
+@torch.no_grad()
+def _follow(self: VQAutoencoder, z: torch.Tensor, index: torch.Tensor) -> None:
     "Move each code to the running mean of the latents (B,D,h,w) that chose it; put dead ones where they are needed."
-    vectors, codes = z.movedim(1, -1).flatten(0, 2), len(self.codebook)
-    if not self.uses.any():  # the first batch: begin among the latents, not among random numbers
-        self.codebook.copy_(vectors[torch.randint(len(vectors), (codes,), device=z.device)])
-        self.sums.copy_(self.codebook)
-        self.uses.fill_(1.0)
-    index = self.nearest(z).flatten()
-    counts = torch.bincount(index, minlength=codes).to(self.uses)
-    self.uses.lerp_(counts, 1 - self.decay)
-    self.sums.lerp_(torch.zeros_like(self.sums).index_add_(0, index, vectors), 1 - self.decay)
+    vectors, index = z.movedim(1, -1).flatten(0, 2), index.flatten()
+    chosen = F.one_hot(index, len(self.codebook)).to(vectors)
     error = (vectors - self.codebook[index]).square().sum(1)
+    self.uses.lerp_(chosen.sum(0), 1 - self.decay)
+    self.sums.lerp_(chosen.T @ vectors, 1 - self.decay)
     self.codebook.copy_(self.sums / self.uses[:, None].clamp(min=1e-6))
     dead = (self.uses < self.dead_below * self.uses.mean()).nonzero()[:, 0]
     if len(dead) and error.sum() > 0:
         at = torch.multinomial(error, len(dead), replacement=True)
-        self.uses[dead] = self.uses.mean()
+        self.uses[dead] = self.uses.mean()  # time to find its place before it is counted again
         self.codebook[dead] = vectors[at]
         self.sums[dead] = vectors[at] * self.uses[dead, None]
 

@@ -574,12 +574,16 @@ def _find(data: str, *, image_column, label_columns) -> tuple:
         raise InputError(f"{source} is neither a folder nor a whole zip archive; for a table write csv:{path}")
     return path.resolve().stem, _folder(path, source)
 
-# %% ../nbs/01_data.ipynb #be475775
+# %% ../nbs/01_data.ipynb #64455294
 def _check_classes(found: _Found, source: str):
     "An `InputError` unless every label column has two values or more, and each of them two pictures or more."
     lost = f"; {len(found.skipped)} files were skipped, first {_first(found.skipped)}" if found.skipped else ""
+    several = len(found.columns) > 1
     for c, column in enumerate(found.columns):
         counts = Counter(v[c] for v in found.values)
+        for text in [column, *counts] * several:  # 'color=red,shape=disc' must be readable
+            if "=" in text or (text == column and "," in text):
+                raise InputError(f"'{text}' in {source} cannot be told from attribute=value; rename it without = and ,")
         kind = "class" if len(found.columns) == 1 else f"value of '{column}'"
         if len(counts) < 2:
             has = f"one {kind}, '{next(iter(counts))}'" if counts else "no labelled pictures"
@@ -594,22 +598,22 @@ def _check_classes(found: _Found, source: str):
         if strange:
             raise InputError(f"{kind} '{strange[0]}' is only among the test pictures of {source}{lost}")
 
-# %% ../nbs/01_data.ipynb #dde10a4c
+# %% ../nbs/01_data.ipynb #cd3690e7
 def _first(skipped: dict) -> str:
     return " ".join(next(iter(skipped.items())))
 
 
 def _keep(found: _Found, results: list, *, source: str, strict: bool) -> list:
     "Moves files whose result is a text to `found.skipped`; indices of the others. Refuses what is then left too poor."
-    before = set(found.values)
+    before = {(c, v) for row in found.values for c, v in enumerate(row)}
     found.skipped |= {f.name: r for f, r in zip(found.files, results) if isinstance(r, str)}
     if strict and found.skipped:
         raise InputError(f"{len(found.skipped)} files of {source} cannot be used, first {_first(found.skipped)}")
     good = [i for i, r in enumerate(results) if not isinstance(r, str)]
     for part in ("files", "values", "held_out"):
         setattr(found, part, [getattr(found, part)[i] for i in good])
-    for value in sorted(before - set(found.values)):
-        raise InputError(f"no picture of '{', '.join(value)}' in {source} can be used; first {_first(found.skipped)}")
+    for _, value in sorted(before - {(c, v) for row in found.values for c, v in enumerate(row)}):
+        raise InputError(f"no picture of '{value}' in {source} can be used; first {_first(found.skipped)}")
     _check_classes(found, source)
     return good
 

@@ -32,7 +32,7 @@ def scalings(prediction: str, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.
 PREDICTIONS = ("edm", "v", "eps", "x0", "flow")
 "Predictions by the name a person types."
 
-# %% ../nbs/07_denoiser.ipynb #4f4a837b
+# %% ../nbs/07_denoiser.ipynb #10c06707
 class Attributes(nn.Module):
     "Several questions a picture: labels (B, L), a column an attribute, each 0..N-1, or -1 for what is not said."
 
@@ -63,7 +63,7 @@ class Attributes(nn.Module):
 
     def parse(self, said) -> torch.Tensor:
         "Labels (n, L) of one thing said or a list of them; what cannot be understood is an `InputError`."
-        said = said if isinstance(said, (list, tuple)) else [said]
+        said = (list(said) or [None]) if isinstance(said, (list, tuple)) else [said]
         return torch.tensor([_row(self.columns, self.as_dict(one)) for one in said])
 
     def as_dict(self, one) -> dict:
@@ -75,6 +75,13 @@ class Attributes(nn.Module):
         columns = self.columns.items()
         rows = ([f"{c}={values[k]}" for (c, values), k in zip(columns, row) if k >= 0] for row in labels.tolist())
         return [",".join(row) or "any" for row in rows]
+
+    def check(self, labels: torch.Tensor) -> None:
+        "An `InputError` unless labels are integers (n, L) that the columns have, n at least 1."
+        fits = labels.ndim == 2 and len(labels) and labels.shape[1] == len(self.columns) and not labels.is_floating_point()
+        if not fits or (labels < -1).any() or (labels >= (self.nulls - self.starts).to(labels.device)).any():
+            sizes = ", ".join(f"{column} -1 to {len(values) - 1}" for column, values in self.columns.items())
+            raise InputError(f"labels are a row of integers a picture ({sizes}), not {tuple(labels.shape)} of such")
 
     @property
     def classes(self) -> list[str]:
@@ -171,7 +178,7 @@ class Denoiser(nn.Module):
         _, c_skip, c_out = (c[:, None, None, None] for c in scalings(self.prediction, sigma.float()))
         return c_skip * x + c_out * self.raw(x, sigma, labels).float()
 
-# %% ../nbs/07_denoiser.ipynb #4cb98027
+# %% ../nbs/07_denoiser.ipynb #3a7e568a
 class DenoisingTask(nn.Module):
     "Training a denoiser in a codec's space: what `fit` needs to know of it, `draw` and `forward`."
 
@@ -181,20 +188,23 @@ class DenoisingTask(nn.Module):
         codec: nn.Module,
         schedule,  # its `.draw` says which sigmas to train on
         *,
-        label_dropout: float = 0.1,  # share of pictures whose whole row of labels is withheld
+        label_dropout: float = 0.1,  # share of pictures whose whole row of labels is withheld; 0: nothing ever is
         augment=None,  # `augment(x, generator)` on [-1, 1] pictures, or None; latents are never augmented
         weight=None,  # `weight(sigma) -> (B,)` of the loss, or None for 1
         bf16: bool = False,  # run the net in bfloat16
     ):
         super().__init__()
-        self.denoiser, self.codec, self.schedule, self.augment = denoiser, codec, schedule, augment
+        self.denoiser, self.schedule, self.augment = denoiser, schedule, augment
+        self._held = (codec,)  # in a tuple: it is neither trained nor averaged nor saved with the task
         self.label_dropout, self.weight, self.bf16 = label_dropout, weight, bf16
+
+    codec = property(lambda self: self._held[0])
 
     def withhold(self, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         "Labels (B,L) with -1 over whole rows, and over some columns where there are several."
         n, columns = labels.shape
         withheld = torch.rand(n, 1, generator=generator) < self.label_dropout
-        if columns > 1:
+        if columns > 1 and self.label_dropout:
             partly = torch.rand(n, 1, generator=generator) < 0.5
             share = torch.rand(n, 1, generator=generator)
             withheld = withheld | partly & (torch.rand(n, columns, generator=generator) < share)

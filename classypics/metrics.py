@@ -488,12 +488,12 @@ def score(
         )
     return Scores(figures + _agreements(drawn, drawn_labels, data.test, judge=judge, seed=seed), notes)
 
-# %% ../nbs/10_metrics.ipynb #c081b7ce
+# %% ../nbs/10_metrics.ipynb #4ebb73ac
 def perceptual(network: FeatureNet):
     "A function `(x_hat, x) -> number`: how differently `network` sees float pictures (B,C,H,W), with a gradient."
 
     def distance(x_hat: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        pairs = zip(network.maps(x_hat), network.maps(x))
+        pairs = zip(network.to(x.device).maps(x_hat), network.maps(x))
         return sum((F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean() for a, b in pairs)
 
     return distance
@@ -503,10 +503,16 @@ LPIPS_WEIGHTS = "squeezenet1_1-b8a52dc0.pth"  # torchvision's
 
 
 def lpips():
-    "LPIPS through SqueezeNet as such a function, or None where its weights are not on disk; nothing is downloaded."
-    if not (Path(torch.hub.get_dir()) / "checkpoints" / LPIPS_WEIGHTS).exists():
+    "LPIPS through SqueezeNet as such a function, from 32 pixels on; None where its weights are not on disk."
+    path = Path(torch.hub.get_dir()) / "checkpoints" / LPIPS_WEIGHTS
+    if not path.exists():  # nothing is ever downloaded
         return None
     from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
-    net = LearnedPerceptualImagePatchSimilarity(net_type="squeeze").net.requires_grad_(False)
-    return lambda x_hat, x: net(x_hat.expand(-1, 3, -1, -1), x.expand(-1, 3, -1, -1)).mean()
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)  # torchvision would run what a pickle says
+        net = LearnedPerceptualImagePatchSimilarity(net_type="squeeze").net.requires_grad_(False)
+    except Exception as e:  # whatever a file that is something else makes torch raise
+        raise InputError(f"{path} does not hold SqueezeNet's weights ({str(e).splitlines()[0]}); remove it") from None
+    wide = lambda x: x.expand(-1, 3, -1, -1)
+    return lambda x_hat, x: net.to(x.device)(wide(x_hat), wide(x)).mean()

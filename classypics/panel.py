@@ -227,7 +227,7 @@ def draw(pipe: Pipeline, settings: Settings, tell, stopped) -> Drawing:
     drawing.seconds = time.perf_counter() - begun
     return drawing
 
-# %% ../nbs/12_panel.ipynb #40057f8b
+# %% ../nbs/12_panel.ipynb #633d2d5d
 def _is_here(source: str) -> bool:
     "Whether `load_data(source)` has nothing to download; torchvision is asked for what it knows by name."
     from torchvision import datasets
@@ -249,7 +249,7 @@ class Training:
 
     def __init__(self, model: str):
         from classypics.metrics import nearest
-        from classypics.recipe import _load, read_recipe
+        from classypics.recipe import data_of, read_recipe
 
         path = find_model(model) / "recipe.yaml" if model else None
         if not path or not path.exists():
@@ -257,7 +257,7 @@ class Training:
         recipe = read_recipe(path)
         if not recipe.data or not _is_here(recipe.data):
             raise InputError(f"the training pictures ({recipe.data}) are not on this computer")
-        data, trained = _load(recipe), json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
+        data, trained = data_of(recipe), json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
         self.pictures, self.name = data.train, recipe.data
         if self.pictures.fingerprint != trained.get("data", {}).get("fingerprint"):
             raise InputError(f"the training pictures ({recipe.data}) have changed since the model was trained")
@@ -642,10 +642,10 @@ class Controls:
         picker = [self.model] if len(self.model.options) > 1 else []
         self.rows = [*picker, self.classes, first, self.further]
 
-# %% ../nbs/12_panel.ipynb #c0e31264
+# %% ../nbs/12_panel.ipynb #4da9129a
 def _fit(self: Controls, pipe: Pipeline, changed) -> None:
     "Offer what `pipe` can draw, with its defaults; `changed` is called when another class is chosen."
-    columns = pipe.config.get("classes") or {"class": pipe.classes}
+    columns = pipe.columns
     if columns != self.columns:
         for old in self.choices.values():
             old.widget.close()

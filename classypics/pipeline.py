@@ -83,7 +83,7 @@ def _walk(pipe, guided, labels, seeds, sigmas, *, sampler, bf16):
     for sigma, following, (x, x0_hat) in zip(sigmas, sigmas[1:], walk):
         yield float(sigma), x if following == 0 else x0_hat
 
-# %% ../nbs/09_pipeline.ipynb #02c5648c
+# %% ../nbs/09_pipeline.ipynb #95eec856
 def _frames(pipe, guided, labels, seeds, steps: int, *, sampler: str, batch_size: int, bf16: bool) -> Iterator[Frame]:
     "A frame a step, batch after batch."
     known = pipe.denoiser.conditioner.names(labels)
@@ -121,6 +121,7 @@ def stream(
         raise unknown("sampler", sampler, SAMPLERS)
     rows = isinstance(class_labels, torch.Tensor)
     labels = class_labels if rows else self.denoiser.conditioner.parse(class_labels)
+    self.denoiser.conditioner.check(labels)
     again = len(labels) * num_images if rows else num_images  # where k starts again
     labels = labels.repeat_interleave(num_images, 0).to(self.device)
     seeds = [seed + k % again for k in range(len(labels))]

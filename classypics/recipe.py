@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['DEFAULTS', 'SCHEDULES', 'LEARNED', 'Recipe', 'read_recipe', 'write_recipe', 'check', 'tidy', 'choose_codec', 'plan',
-           'Borrowed', 'borrowed_codec', 'describe', 'read_log', 'announce', 'example_grid', 'image_path', 'save_image',
-           'train', 'evaluate', 'draw_like', 'report', 'save_film', 'film_path', 'demo']
+           'Borrowed', 'borrowed_codec', 'describe', 'data_of', 'read_log', 'announce', 'example_grid', 'quick',
+           'image_path', 'save_image', 'train', 'evaluate', 'draw_like', 'report', 'save_film', 'film_path', 'demo']
 
 # %% ../nbs/11_recipe.ipynb #a42f5164
 import base64, contextlib, csv, dataclasses, html, io, json, math, re, shlex, shutil, signal, threading, typing
@@ -23,7 +23,7 @@ from .pipeline import Pipeline, build, find_model, shipped, write_config
 from .sample import SAMPLERS
 from .train import fit, read_course
 
-# %% ../nbs/11_recipe.ipynb #2741e051
+# %% ../nbs/11_recipe.ipynb #4f1ca02d
 @dataclass
 class Recipe:
     "What to train: `data`, and any decision that should not be left to `plan`."
@@ -51,13 +51,13 @@ class Recipe:
     blocks: int | None = None  # residual blocks a level; 1
     attention: int | None = None  # how many of the lowest levels look across the picture; 1
     cross_attention: int | None = None  # how many of the lowest levels look at the label's tokens; 0
-    film: bool | None = None  # tell the label to every block by FiLM; true
+    film_conditioning: bool | None = None  # tell the label to every block by FiLM; true
     prediction: str | None = None  # edm, v, eps, x0 or flow; edm
     schedule: str | None = None  # log_normal, linear, scaled_linear, cosine or flow; log_normal
     batch_size: int | None = None  # 64
     accumulate: int | None = None  # pieces a batch is cut into, for memory's sake; 1
     lr: float | None = None  # 0.003
-    label_dropout: float | None = None  # share of labels withheld in training; 0.1
+    label_dropout: float | None = None  # share of pictures whose label is withheld; 0.1, and 0 withholds nothing
     average: float | None = None  # width of the weight average as a share of the run; 0.1
     bf16: bool | None = None  # train in bfloat16; where the processor has it
     device: str | None = None  # auto, cpu, cuda or mps; auto
@@ -95,10 +95,10 @@ def write_recipe(recipe: Recipe, path) -> None:
     with replacing(path) as tmp:
         tmp.write_text(text, encoding="utf-8")
 
-# %% ../nbs/11_recipe.ipynb #2f073292
+# %% ../nbs/11_recipe.ipynb #fec207e5
 DEFAULTS = {
-    "seed": 0, "strict": False, "augment": [], "blocks": 1, "attention": 1, "cross_attention": 0, "film": True,
-    "latent": 4, "codes": 512, "codec_widths": [32, 64], "codec_share": 0.33, "perceptual": 0.0, "adversarial": 0.0,
+    "seed": 0, "strict": False, "augment": [], "blocks": 1, "attention": 1, "cross_attention": 0,
+    "film_conditioning": True, "latent": 4, "codes": 512, "codec_widths": [32, 64], "codec_share": 0.33, "perceptual": 0.0, "adversarial": 0.0,
     "prediction": "edm", "schedule": "log_normal",
     "batch_size": 64, "accumulate": 1, "lr": 3e-3, "label_dropout": 0.1, "average": 0.1, "device": "auto",
     "save_every": 30.0, "num_inference_steps": 12, "sampler": "dpmpp_2m",
@@ -124,7 +124,7 @@ _RANGES |= {"guidance_scale": (0, 100), "codec_share": (0.05, 0.95), "perceptual
 LEARNED = {"kl": "KLAutoencoder", "vq": "VQAutoencoder"}
 "Codecs that a run learns itself before it learns to draw, by the name a person types."
 
-# %% ../nbs/11_recipe.ipynb #c3dbb8e2
+# %% ../nbs/11_recipe.ipynb #8dbd533f
 def check(recipe: Recipe) -> None:
     "Refuse, with one sentence, what can be seen to be wrong without looking at the data."
     said = {k: v for k, v in dataclasses.asdict(recipe).items() if v is not None}
@@ -150,8 +150,10 @@ def check(recipe: Recipe) -> None:
         raise InputError(f"channels must be 1 (grey) or 3 (colour), not {recipe.channels}")
     if said.get("accumulate", 1) > (most := said.get("batch_size", DEFAULTS["batch_size"])):
         raise InputError(f"accumulate cuts a batch of {most} pictures into pieces; {recipe.accumulate} are too many")
-    if said.get("film") is False and not said.get("cross_attention"):
-        raise InputError("the label reaches the net by film or by cross_attention: switch one of them on")
+    if said.get("film_conditioning") is False and not said.get("cross_attention"):
+        raise InputError("the label reaches the net by film_conditioning or by cross_attention: switch one of them on")
+    if said.get("codec") == "vq" and said.get("accumulate", 1) > 1:
+        raise InputError("the codebook of vq follows whole batches: leave accumulate out, or take kl")
     if said.get("label_dropout") == 0 and said.get("guidance_scale", 1) != 1:
         raise InputError("without label_dropout the model learns no guide: guidance_scale must be 1, or left out")
     resolve_device(recipe.device or "auto")
@@ -266,7 +268,7 @@ def borrowed_codec(recipe: Recipe, data: Data, *, multiple: int = 1) -> Borrowed
     part = {"type": part["type"], "args": part["args"] | space}
     return Borrowed(part, lent.codec.state_dict(), lent.codec.factor)
 
-# %% ../nbs/11_recipe.ipynb #eb56ac89
+# %% ../nbs/11_recipe.ipynb #33af85e1
 def _codec_part(recipe: Recipe, data: Data) -> dict:
     "The codec of a complete recipe, as `config.json` says it."
     multiple = 2 ** (len(recipe.widths) - 1)
@@ -287,7 +289,7 @@ def _conditioner_part(recipe: Recipe, data: Data) -> dict:
     columns = {column: list(values) for column, values in data.train.columns.items()}
     said = {"classes": list(data.train.classes)} if len(columns) == 1 else {"columns": columns}
     said |= {"tokens": 4 if len(columns) == 1 else 1} if recipe.cross_attention else {}
-    said |= {} if recipe.film else {"film": False}
+    said |= {} if recipe.film_conditioning else {"film": False}
     return {"type": "ClassLabels" if len(columns) == 1 else "Attributes", "args": said}
 
 
@@ -310,8 +312,8 @@ def describe(recipe: Recipe, data: Data) -> dict:
         "data": {"name": data.name, "fingerprint": data.train.fingerprint, "pictures": len(data.train)},
     }
 
-# %% ../nbs/11_recipe.ipynb #ab281049
-def _load(recipe: Recipe) -> Data:
+# %% ../nbs/11_recipe.ipynb #f3d036a3
+def data_of(recipe: Recipe) -> Data:
     "The recipe's data, as it was or will be trained on."
     return load_data(
         recipe.data,
@@ -440,14 +442,27 @@ def _memory(recipe: Recipe, data: Data, config: dict) -> float:
         kept = max(kept, 1.2 * maps(math.prod(codec.padded) / 4, recipe.codec_widths))
     return (7.5e8 + pictures + weights + (45 if recipe.bf16 else 80) * kept * recipe.batch_size / recipe.accumulate) / 1e9
 
-# %% ../nbs/11_recipe.ipynb #a87847c4
+# %% ../nbs/11_recipe.ipynb #0c2edd66
 def example_grid(pipe: Pipeline, *, class_labels=None, num_images: int = 8, **options):
     "A labelled row a class (without `class_labels`, of the first 12), `num_images` each, as one PIL image."
-    names = list(class_labels or pipe.classes[:12])
-    drawn = pipe(names, num_images=num_images, **options).pixels
+    rows, names = _rows(pipe, class_labels)
+    drawn = pipe(rows, num_images=num_images, **options).pixels
     if len(names) == 1:
         return picture_grid(drawn)
     return picture_grid(drawn, columns=num_images, row_labels=names)
+
+
+def _rows(pipe: Pipeline, class_labels) -> tuple[list, list[str]]:
+    "What to draw, and what to call it: one thing said, a list of them, or without any the first twelve."
+    rows = class_labels if isinstance(class_labels, (list, tuple)) else [class_labels]
+    rows = pipe.classes[:12] if class_labels is None else list(rows)
+    return rows, pipe.denoiser.conditioner.names(pipe.denoiser.conditioner.parse(rows))
+
+
+def quick(pipe: Pipeline) -> dict:
+    "Options for previews and films: none for most models, few steps for one that takes over 50."
+    slow = pipe.config["defaults"]["num_inference_steps"] > 50
+    return {"num_inference_steps": 24, "sampler": "dpmpp_2m"} if slow else {}
 
 
 def image_path(path) -> Path:
@@ -465,7 +480,7 @@ def save_image(image, path) -> None:
     with replacing(image_path(path)) as tmp:
         image.save(tmp)
 
-# %% ../nbs/11_recipe.ipynb #4f2381a1
+# %% ../nbs/11_recipe.ipynb #ec317655
 def train(
     recipe: Recipe,
     *,
@@ -479,7 +494,7 @@ def train(
     say, recipe, data = print if progress else (lambda text: None), tidy(recipe), None
     if recipe.out is None:
         check(recipe)
-        data = _load(recipe)
+        data = data_of(recipe)
         recipe = dataclasses.replace(recipe, out=plan(recipe, data).out)
     asked, folder = recipe, Path(recipe.out)
     recipe = _stored(asked, folder, resume=resume, overwrite=overwrite)
@@ -491,12 +506,14 @@ def train(
         return Pipeline.from_pretrained(folder, device=recipe.device)
     check(recipe)
     if data is None or recipe is not asked:  # what is stored may say another size or seed
-        data = _load(recipe)
-    recipe = plan(recipe, data)
-    config = describe(recipe, data)
-    _fits(config)
-    if resume:
-        _same_pictures(folder, config)
+        data = data_of(recipe)
+    if recipe is not asked and any((folder / "resume").glob("*.safetensors")):  # begun: it stays what it is
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        _same_pictures(folder, config, data)
+    else:
+        recipe = plan(recipe, data)
+        config = describe(recipe, data)
+        _fits(recipe, config)
     say(announce(recipe, data, config))
     if overwrite:
         _clear(folder)
@@ -507,34 +524,34 @@ def train(
     with _interruptible() as interrupted:
         return _follow(recipe, data, config, interrupted, progress, say)
 
-# %% ../nbs/11_recipe.ipynb #12871a41
-def _same_pictures(folder: Path, config: dict) -> None:
+# %% ../nbs/11_recipe.ipynb #a7cabba9
+def _same_pictures(folder: Path, config: dict, data: Data) -> None:
     "Refuse to go on with other pictures than those a run began with."
-    if not any((folder / "resume").glob("*.safetensors")):
-        return
-    began = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if began["data"] != config["data"]:
+    if config["data"]["fingerprint"] != data.train.fingerprint:
         raise InputError(f"the pictures have changed since the run in {folder} began; bring them back, or --overwrite")
 
 
-def _fits(config: dict) -> None:
-    "Refuse pictures that are too small for codec and net."
-    args, levels = config["codec"]["args"], len(config["net"]["args"]["widths"])
-    codec = build(config["codec"])
-    unit = args["multiple"] * codec.factor
+def _fits(recipe: Recipe, config: dict) -> None:
+    "Refuse pictures that are too small for codec and net, and a codec that the run itself would replace."
+    codec, levels = build(config["codec"]), len(recipe.widths)
+    unit = 2 ** (levels - 1) * codec.factor
     if min(codec.size) < unit:
         size = "x".join(map(str, codec.size))
         raise InputError(f"pictures of {size} are too small for {levels} levels, which need {unit}: take fewer widths")
+    if Path(recipe.codec).expanduser().resolve() == Path(recipe.out).resolve():
+        raise InputError(f"a run cannot take its codec from the folder it is written to ({recipe.out}): choose another --out")
 
-# %% ../nbs/11_recipe.ipynb #54e2cd3c
+# %% ../nbs/11_recipe.ipynb #dcf2e5aa
 def _walk(steps, recipe: Recipe, log: "_Log", interrupted, bar):
     "The steps of a stage as `(step, share of the stage, is it the last)`, logged and shown; Ctrl-C ends them."
     with bar:
         for step in steps:
-            ends = step.done == step.steps or interrupted.is_set()
-            if interrupted.is_set():
+            stop = interrupted.is_set()
+            ends = step.done == step.steps or stop
+            if stop:
                 steps.close()  # saves, before anything that takes longer
-            log.add(step)
+            if not math.isnan(step.loss):
+                log.add(step)
             share = step.seconds / (step.seconds + step.seconds_left)
             bar.set_postfix_str(_progress(step, recipe.batch_size), refresh=False)
             bar.update(int(100 * share) - bar.n)
@@ -554,38 +571,38 @@ def _stage(task, pictures, recipe: Recipe, name: str, share: float, interrupted,
     form = f"{'codec ' if prefix else ''}{{percentage:3.0f}}%|{{bar}}| {{postfix}}"
     return _walk(steps, recipe, log, interrupted, tqdm(total=100, disable=not progress, bar_format=form, mininterval=0.5))
 
-# %% ../nbs/11_recipe.ipynb #228dc6dc
+# %% ../nbs/11_recipe.ipynb #aae2f9d5
 def _learn_codec(recipe: Recipe, data: Data, codec, interrupted, progress: bool, say):
     "The codec after its stage, with averaged weights; None if Ctrl-C came first."
-    terms = {}
+    terms, device = {}, next(codec.parameters()).device
     if recipe.perceptual:
-        view = lpips() or perceptual(train_judge(data.train, seed=recipe.seed + 1000, progress=progress))  # not the judge
+        view = lpips() if min(data.train.size) >= 32 else None
+        view = view or perceptual(train_judge(data.train, seed=recipe.seed + 1000, progress=progress))  # not the judge
         terms |= {"perceptual": view, "perceptual_weight": recipe.perceptual}
     if recipe.adversarial:
         with seeded(recipe.seed, "adversary"):
             terms |= {"adversary": PatchDiscriminator(recipe.channels), "adversary_weight": recipe.adversarial}
-    task = CodecTask(codec, bf16=recipe.bf16, **terms).to(next(codec.parameters()).device).train()
+        stage = round(recipe.steps * recipe.codec_share) if recipe.steps else 1000
+        terms["adversary_from"] = min(500, stage // 2)
+    task = CodecTask(codec, bf16=recipe.bf16, **terms).to(device).train()
     for step, _, ends in _stage(task, data.train, recipe, "codec", recipe.codec_share, interrupted, progress):
         if ends and step.done != step.steps:
             run = shlex.quote(recipe.out)
             say(f"stopped while learning the codec and kept; go on with: classypics train --out {run} --resume")
             return None
-    codec = step.average.codec.eval()
-    if recipe.codec == "vq":
-        say(_usage(codec))
-    return codec
+    return step.average.codec.eval()
 
 
-def _usage(codec) -> str:
-    "How many of its codes a learned `VQAutoencoder` uses, and what to do where that is too few."
-    used = round(codec.usage * len(codec.codebook))
-    if codec.usage >= 0.5:
-        return f"codebook: {used} of {len(codec.codebook)} codes in use"
-    fewer = max(8, 2 ** (max(used, 1).bit_length()))
-    ways = f"learn it longer (--codec-share 0.5), or take a smaller one (--codes {fewer})"
-    return f"the codebook has collapsed: {used} of {len(codec.codebook)} codes are in use; {ways}"
+def _usage(codec, x: torch.Tensor) -> str:
+    "How many of its codes a learned `VQAutoencoder` uses for pictures `x`, and what to do where that is too few."
+    used, codes = codec.usage(x), len(codec.codebook)
+    said = f"{used} of {codes} codes are used by {len(x)} pictures"
+    if 2 * used >= codes:
+        return f"codebook: {said}"
+    fewer = max(8, 2 ** used.bit_length())
+    return f"the codebook has collapsed: {said}; learn it longer (--codec-share 0.5), or take a smaller one (--codes {fewer})"
 
-# %% ../nbs/11_recipe.ipynb #829161c8
+# %% ../nbs/11_recipe.ipynb #73ebae46
 def _ready_codec(recipe: Recipe, data: Data, pipe: Pipeline, interrupted, progress: bool, say) -> bool:
     "Bring the pipeline's codec to where diffusion can begin, once a run; False if Ctrl-C came first."
     from safetensors.torch import load_file, save_file
@@ -603,7 +620,10 @@ def _ready_codec(recipe: Recipe, data: Data, pipe: Pipeline, interrupted, progre
             pipe.codec.load_state_dict(pipe.codec.state_dict() | borrowed_codec(recipe, data).weights)
         few = max(64, min(2000, 30_000_000 // data.train.pictures([0]).numel()))  # enough, and never a memory's worth
         some = torch.randperm(len(data.train), generator=generator(recipe.seed, "standardise"))[:few]
-        pipe.codec.eval().standardise(to_float(data.train.pictures(some)).to(pipe.device))
+        x = to_float(data.train.pictures(some)).to(pipe.device)
+        pipe.codec.eval().standardise(x)
+        if recipe.codec == "vq":
+            say(_usage(pipe.codec, x))
         with replacing(kept) as tmp:
             save_file({k: v.contiguous() for k, v in pipe.codec.state_dict().items()}, tmp)
         (kept.parent / "codec_state.safetensors").unlink(missing_ok=True)
@@ -618,9 +638,9 @@ def _ready_codec(recipe: Recipe, data: Data, pipe: Pipeline, interrupted, progre
 @torch.no_grad()
 def _rebuilt(pipe: Pipeline, x: torch.Tensor) -> torch.Tensor:
     "Pictures (n,C,H,W) in [-1, 1] to latents and back."
-    return torch.cat([pipe.codec.decode(pipe.codec.encode(part)) for part in x.split(64)])
+    return torch.cat([pipe.codec.decode(pipe.codec.encode(part)) for part in x.split(pipe.codec.at_once)])
 
-# %% ../nbs/11_recipe.ipynb #3f59d0f3
+# %% ../nbs/11_recipe.ipynb #b903e630
 _MOST_LATENTS = 1 << 31  # bytes that are kept; more are computed batch by batch
 
 
@@ -634,7 +654,7 @@ def _pictures_or_latents(recipe: Recipe, data: Data, pipe: Pipeline, progress: b
         return data.train
     kept = Path(recipe.out) / "resume" / "latents.safetensors"
     if not kept.exists():
-        parts = torch.arange(len(data.train)).split(256)
+        parts = torch.arange(len(data.train)).split(pipe.codec.at_once)
         bar = tqdm(parts, desc="encoding", disable=not progress, leave=False)
         with torch.no_grad():
             z = [pipe.codec.encode(to_float(data.train.pictures(part)).to(pipe.device)).cpu() for part in bar]
@@ -642,7 +662,7 @@ def _pictures_or_latents(recipe: Recipe, data: Data, pipe: Pipeline, progress: b
             save_file({"z": torch.cat(z).contiguous()}, tmp)
     return PictureSet(load_file(kept)["z"], data.train.labels, columns=data.train.columns)
 
-# %% ../nbs/11_recipe.ipynb #b5aef48f
+# %% ../nbs/11_recipe.ipynb #0d24090b
 def _follow(recipe: Recipe, data: Data, config: dict, interrupted, progress: bool, say) -> Pipeline:
     "The training itself: the codec, the denoiser, previews, and at the end or at Ctrl-C the model."
     with seeded(recipe.seed, "weights"):
@@ -665,20 +685,14 @@ def _follow(recipe: Recipe, data: Data, config: dict, interrupted, progress: boo
         drawer.denoiser = step.average.denoiser
         if share_done > previewed + 0.125 or ends:
             previewed = share_done
-            save_image(_preview(drawer), folder / "samples" / f"{step.done:06d}.png")
+            save_image(example_grid(drawer, **quick(drawer)), folder / "samples" / f"{step.done:06d}.png")
         if ends:
             drawer.save_pretrained(folder)
             (folder / "scores.json").unlink(missing_ok=True)  # they were another model's
     say(_ending(step, folder, report(folder), drawer.classes[0]))
     return drawer
 
-# %% ../nbs/11_recipe.ipynb #3bb05ba9
-def _preview(pipe: Pipeline):
-    "The example grid, in few steps even where the model's own way of drawing takes many."
-    slow = pipe.config["defaults"]["num_inference_steps"] > 50
-    return example_grid(pipe, **({"num_inference_steps": 20, "sampler": "dpmpp_2m"} if slow else {}))
-
-
+# %% ../nbs/11_recipe.ipynb #11148ebf
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
@@ -699,7 +713,7 @@ def _ending(step, folder: Path, page: Path, name: str) -> str:
         f"  classypics evaluate {run} --num-images 2000",
     ])  # fmt: skip
 
-# %% ../nbs/11_recipe.ipynb #bc8d1e89
+# %% ../nbs/11_recipe.ipynb #213c573f
 def evaluate(
     model,  # a run's folder, or the name of a model that comes with classypics
     *,
@@ -715,14 +729,16 @@ def evaluate(
     folder = find_model(model)
     pipe, recipe = Pipeline.from_pretrained(folder), read_recipe(folder / "recipe.yaml")
     pipe.stream(None, seed=seed, **options)  # refuses wrong options before any work is done
-    pictures = _load(dataclasses.replace(recipe, data=data or recipe.data))
-    if list(pictures.train.columns.values()) != list(pipe.columns.values()):
-        theirs = "; ".join(f"{c}: {', '.join(v)}" for c, v in pictures.train.columns.items())
-        raise InputError(f"{data or recipe.data} has other classes than the model: {theirs}")
+    pictures = data_of(dataclasses.replace(recipe, data=data or recipe.data))
+    one = len(pipe.columns) == 1  # whose name does not matter
+    ours, theirs = (list(c.values() if one else c.items()) for c in (pipe.columns, pictures.train.columns))
+    if ours != theirs:
+        told = "; ".join(f"{c}: {', '.join(v)}" for c, v in pictures.train.columns.items())
+        raise InputError(f"{data or recipe.data} has other classes than the model: {told}")
     network = inception() or train_judge(pictures.train, progress=progress)
     drawn, labels = draw_like(pipe, pictures, num_images, seed=seed, progress=progress, **options)
     scores = score(drawn, labels, pictures, network=network, seed=seed)
-    if list(pipe.codec.parameters()):
+    if list(pipe.codec.parameters()) and len(pictures.test) >= FEWEST_PICTURES:
         scores.figures += _codec_alone(pipe, pictures, num_images, network=network, seed=seed)
     scores.notes += _circumstances(pipe, pictures, seed, options)
     place = outputs_root() / folder.name if folder in shipped().values() else folder
@@ -753,18 +769,17 @@ def _circumstances(pipe: Pipeline, data: Data, seed: int, options: dict) -> list
         )
     return notes
 
-# %% ../nbs/11_recipe.ipynb #ae126032
+# %% ../nbs/11_recipe.ipynb #5a1780f2
 def draw_like(pipe: Pipeline, data: Data, num_images: int, *, seed: int = 0, progress: bool = False, **options):
-    "Pictures (bytes) and labels (n,L) in the proportions of the training pictures, largest remainders rounded up."
+    "Pictures (bytes) and labels (n,L) in the proportions of the training pictures, to within one of each row."
     from tqdm.auto import tqdm
 
     rows, counts = data.train.labels.unique(dim=0, return_counts=True)
-    wanted = counts.double() / counts.sum() * num_images
-    counts = wanted.floor().long()
-    chance = torch.rand(len(rows), generator=generator(seed, "draw like"))  # among remainders that are all alike
-    largest = (wanted - counts + 1e-6 * chance).argsort(descending=True)
-    counts[largest[: num_images - int(counts.sum())]] += 1
-    labels, drawn = rows.repeat_interleave(counts, 0), []
+    draw = generator(seed, "draw like")
+    order = torch.randperm(len(rows), generator=draw)
+    at = (torch.arange(num_images) + torch.rand(1, generator=draw).double()) / num_images * counts.sum()
+    taken = order[torch.searchsorted(counts[order].cumsum(0).double(), at, right=True).clamp(max=len(rows) - 1)]
+    labels, drawn = rows[taken.sort().values], []
     bar = tqdm(total=num_images, desc="drawing", disable=not progress, leave=False)
     for frame in pipe.stream(labels, seed=seed, **options):
         if frame.step == frame.steps:
@@ -849,12 +864,13 @@ def report(
         tmp.write_text(page, encoding="utf-8")
     return folder / "report.html"
 
-# %% ../nbs/11_recipe.ipynb #44dd2232
-def save_film(pipe: Pipeline, path, *, class_labels=None, num_inference_steps: int = 24, **options) -> None:
+# %% ../nbs/11_recipe.ipynb #b8d99314
+def save_film(pipe: Pipeline, path, *, class_labels=None, **options) -> None:
     "One drawing of every class (or of `class_labels`) as it comes out of the noise: a GIF, or a folder of PNGs."
     path = film_path(path)
-    names = list(class_labels or pipe.classes[:12])
-    walk = pipe.stream(names, num_inference_steps=num_inference_steps, batch_size=len(names), **options)
+    rows, names = _rows(pipe, class_labels)
+    options = {"num_inference_steps": 24} | quick(pipe) | {k: v for k, v in options.items() if v is not None}
+    walk = pipe.stream(rows, batch_size=len(rows), **options)
     frames = (picture_grid(f.drawn.pixels, columns=len(names), captions=names) for f in walk)
     if path.suffix:
         first, *others = frames

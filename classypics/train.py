@@ -112,14 +112,14 @@ def load_state(path, task: nn.Module, average: AveragedModel, optimizer) -> Cour
     optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
     return course
 
-# %% ../nbs/04_train.ipynb #6bab3259
+# %% ../nbs/04_train.ipynb #7c9d9bc6
 @dataclass
 class Step:
     "What `fit` tells after each optimizer step."
 
     done: int  # steps taken so far
     steps: int | None  # all steps, once that is known
-    loss: float
+    loss: float  # NaN where a finished run was merely looked up again
     lr: float
     seconds: float  # spent so far, interruptions left out
     seconds_left: float  # the best guess
@@ -171,7 +171,7 @@ def _update(run: _Run, loss: float, *, lr: float, clip: float) -> None:
     run.optimizer.zero_grad()
     run.average.update_parameters(run.plain)
 
-# %% ../nbs/04_train.ipynb #5a0cdae9
+# %% ../nbs/04_train.ipynb #944f1570
 def fit(
     task: nn.Module,  # has `draw(batch, generator) -> dict` and `forward(**drawn) -> loss`
     batches,  # `batches[step]` is the batch of that step
@@ -194,6 +194,8 @@ def fit(
     averaged = AveragedModel(task, multi_avg_fn=power_average(average))
     run = _Run(task, optimizer, averaged, Course.of(steps, minutes, warmup=warmup), state)
     course, saved, before = run.course, time.monotonic(), time.monotonic() - run.course.seconds
+    if course.done == course.steps:  # finished before, and perhaps killed before its average was put to use
+        yield Step(course.done, course.steps, math.nan, 0.0, course.seconds, 0.0, averaged.module)
     while course.steps is None or course.done < course.steps:
         with seeded(seed, "step", course.done):
             drawn = task.draw(batches[course.done], generator(seed, "draw", course.done))

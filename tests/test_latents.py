@@ -14,12 +14,12 @@ from PIL import Image
 from refresh import ROOT
 
 from classypics.cli import run
-from classypics.codec import VQAutoencoder
+from classypics.codec import Pixels, VQAutoencoder
 from classypics.core import InputError, generator, to_pil
-from classypics.data import load_data
+from classypics.data import Data, PictureSet, load_data
 from classypics.metrics import LPIPS_WEIGHTS, lpips
-from classypics.pipeline import Pipeline, build
-from classypics.recipe import Recipe, _usage, describe, evaluate, plan, read_recipe, train
+from classypics.pipeline import Frame, Pipeline, build
+from classypics.recipe import Recipe, _usage, describe, draw_like, evaluate, plan, read_recipe, train
 
 SMALL = dict(steps=24, widths=[8, 16], num_inference_steps=2)
 
@@ -94,11 +94,62 @@ def test_a_missing_diffusers_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_a_collapsed_codebook_is_said_with_what_to_do():
-    codec = VQAutoencoder(1, (8, 8), factor=2, codes=64)
-    codec.uses[:5] = 100.0
-    assert "collapsed: 5 of 64" in _usage(codec) and "--codes 8" in _usage(codec)
-    codec.uses[:] = 1.0
-    assert _usage(codec) == "codebook: 64 of 64 codes in use"
+    torch.manual_seed(0)
+    codec = VQAutoencoder(1, (8, 8), factor=2, codes=64).eval()
+    x = torch.rand(200, 1, 8, 8, generator=generator(0)) * 2 - 1
+    with torch.no_grad():
+        latents = codec.fold(x).movedim(1, -1).flatten(0, 2)
+    codec.codebook.copy_(latents[torch.randperm(len(latents), generator=generator(1))[:64]])
+    assert _usage(codec, x).startswith("codebook: 6")
+    codec.codebook[3:] = 1000.0  # out of everybody's reach
+    assert "collapsed: 3 of 64 codes" in _usage(codec, x) and "--codes 8" in _usage(codec, x)
+
+
+def test_the_codebook_does_not_hear_of_what_is_no_number():
+    torch.manual_seed(0)
+    codec = VQAutoencoder(1, (8, 8), factor=2, codes=8).train()
+    codec.reconstruct(torch.zeros(4, 1, 8, 8), None)
+    before = codec.codebook.clone()
+    codec.reconstruct(torch.full((4, 1, 8, 8), torch.nan), None)
+    assert torch.equal(codec.codebook, before)
+
+
+def test_a_run_does_not_take_its_codec_from_where_it_writes(latent, tmp_path):
+    shutil.copytree(latent, tmp_path / "run")
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    with pytest.raises(InputError, match="cannot take its codec from the folder it is written to"):
+        train(Recipe("digits", out=str(tmp_path / "run"), codec=str(tmp_path / "run"), **SMALL), overwrite=True)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_a_borrowed_codec_is_not_needed_twice(latent, tmp_path):
+    shutil.copytree(latent, tmp_path / "lender")
+    recipe = Recipe("digits", out=str(tmp_path / "run"), codec=str(tmp_path / "lender"), **SMALL)
+    train(recipe, progress=False)
+    whole = (tmp_path / "run" / "model.safetensors").read_bytes()
+    (tmp_path / "run" / "resume" / "state.safetensors").unlink()  # as if killed before the first save
+    shutil.rmtree(tmp_path / "lender")
+    train(Recipe(out=str(tmp_path / "run")), resume=True, progress=False)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == whole
+
+
+def test_a_kill_between_the_stages_loses_nothing(tmp_path, monkeypatch):
+    recipe = Recipe("digits", out=str(tmp_path / "run"), codec="kl", **SMALL)
+    with monkeypatch.context() as m:
+        m.setattr("classypics.codec.Codec.standardise", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train(recipe, progress=False)
+    train(recipe, resume=True, progress=False)
+    train(dataclasses.replace(recipe, out=str(tmp_path / "other")), progress=False)
+    one, other = ((tmp_path / n / "model.safetensors").read_bytes() for n in ("run", "other"))
+    assert one == other
+
+
+def test_few_held_out_pictures_are_no_end_of_scoring(tmp_path):
+    data, _ = made_table(tmp_path, each=6)
+    recipe = Recipe(data, out=str(tmp_path / "run"), codec="kl", label_columns=["color"], **SMALL)
+    train(recipe, progress=False)
+    assert "agreement" in {f.name for f in evaluate(tmp_path / "run", num_images=40, progress=False).figures}
 
 
 def test_lpips_reads_its_weights_from_disk_alone(tmp_path, monkeypatch):
@@ -190,6 +241,43 @@ def test_attributes_are_scored_by_column(attributes):
     scores = {f.name: f for f in evaluate(attributes[1], num_images=200, progress=False).figures}
     assert {"agreement", "agreement: color", "agreement: corner", "agreement: color=red"} < scores.keys()
     assert "Inception Score" not in scores and scores["agreement: color"].drawn.value > 0.8
+
+
+def test_drawn_labels_are_in_the_proportions_of_many_rare_rows():
+    rows = (torch.rand(5000, 12, generator=generator(0, "rows")) < 0.2).long()
+    columns = {f"c{k}": "ny" for k in range(12)}
+    pictures = PictureSet(torch.zeros(5000, 1, 8, 8, dtype=torch.uint8), rows, columns=columns)
+
+    class Blank:
+        "Draws nothing, for every row."
+
+        def stream(self, labels, seed):
+            yield Frame(1, 1, 0.0, torch.zeros(len(labels), 1, 8, 8), Pixels(1, (8, 8)), [], [])
+
+    _, labels = draw_like(Blank(), Data("made", pictures, pictures, ((8, 8),) * 2, {}), 1000)
+    assert len(labels) == 1000 and (labels.float().mean() - rows.float().mean()).abs() < 0.009
+
+
+@pytest.mark.parametrize("labels", [[[4, 0]], [[0, 4]], [[-2, 0]], [[0]], [0, 0], [[0.0, 0.0]]])
+def test_labels_that_the_columns_do_not_have(attributes, labels):
+    with pytest.raises(InputError, match="labels are a row of integers a picture"):
+        attributes[0](torch.tensor(labels))
+
+
+def test_names_that_cannot_be_said(tmp_path):
+    made_table(tmp_path, each=4)
+    table = (tmp_path / "labels.csv").read_text().replace("file,color", 'file,"w,cm"')
+    (tmp_path / "labels.csv").write_text(table)
+    with pytest.raises(InputError, match="'w,cm' in .* cannot be told from attribute=value"):
+        load_data(f"csv:{tmp_path / 'labels.csv'}")
+
+
+def test_a_broken_picture_of_a_rare_combination_is_skipped(tmp_path):
+    made_table(tmp_path, each=3)
+    for i in (1, 2):
+        (tmp_path / f"red-north west-{i}.png").write_bytes(b"")
+    (tmp_path / "red-north west-0.png").write_bytes(b"")
+    assert len(load_data(f"csv:{tmp_path / 'labels.csv'}").skipped) == 3
 
 
 # --- every recipe ---
