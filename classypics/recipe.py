@@ -189,16 +189,16 @@ def _has_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
-# %% ../nbs/11_recipe.ipynb #780d181a
+# %% ../nbs/11_recipe.ipynb #6fe888ef
 def choose_codec(size: tuple[int, int], minutes: float | None) -> tuple[str, int, str]:
     "Codec, factor and the reason, for pictures of `size` and a training of so many minutes (None: by steps)."
     small, shown = min(size), "x".join(map(str, size))
     if small < 16:
         return "pixels", 1, f"{shown} pixels are few enough to paint one by one"
     if small < 96:
-        return "space_to_depth", 2, f"{shown} pixels fold 2x2 without loss; a learned codec pays for larger ones"
+        return "space_to_depth", 2, f"{shown} pixels fold 2x2 without loss; for plain drawings try --codec kl too"
     if small < 128 or minutes is None or minutes < 60:
-        return "space_to_depth", 4, f"{shown} pixels fold 4x4 without loss; a learned codec pays from 128 and an hour on"
+        return "space_to_depth", 4, f"{shown} pixels fold 4x4 without loss; learning a codec first wants more time or size"
     return "kl", 8, f"{shown} pixels are too many to paint one by one, and in {minutes:g} minutes a codec can be learned"
 
 
