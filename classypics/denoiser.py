@@ -32,18 +32,13 @@ def scalings(prediction: str, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.
 PREDICTIONS = ("edm", "v", "eps", "x0", "flow")
 "Predictions by the name a person types."
 
-# %% ../nbs/07_denoiser.ipynb #10c06707
+# %% ../nbs/07_denoiser.ipynb #04eac098
 class Attributes(nn.Module):
     "Several questions a picture: labels (B, L), a column an attribute, each 0..N-1, or -1 for what is not said."
 
-    def __init__(
-        self,
-        columns: dict[str, list[str]],  # the values of each attribute, in label order
-        *,
-        width: int = 128,  # D of vectors and tokens
-        tokens: int = 0,  # tokens an attribute, for cross-attention; 0: none
-        film: bool = True,  # say the label in the vector too; without it the tokens alone carry it
-    ):
+    # columns: the values of each attribute, in label order; width: D of vectors and tokens; tokens: how many of them an
+    # attribute has, for cross-attention; film: say the label in the vector too, or let the tokens alone carry it
+    def __init__(self, columns: dict[str, list[str]], *, width: int = 128, tokens: int = 0, film: bool = True):
         super().__init__()
         self.columns = {column: tuple(values) for column, values in columns.items()}
         sizes = torch.tensor([len(values) for values in self.columns.values()])
@@ -78,7 +73,9 @@ class Attributes(nn.Module):
 
     def check(self, labels: torch.Tensor) -> None:
         "An `InputError` unless labels are integers (n, L) that the columns have, n at least 1."
-        fits = labels.ndim == 2 and len(labels) and labels.shape[1] == len(self.columns) and not labels.is_floating_point()
+        fits = (
+            labels.ndim == 2 and len(labels) and labels.shape[1] == len(self.columns) and not labels.is_floating_point()
+        )
         if not fits or (labels < -1).any() or (labels >= (self.nulls - self.starts).to(labels.device)).any():
             sizes = ", ".join(f"{column} -1 to {len(values) - 1}" for column, values in self.columns.items())
             raise InputError(f"labels are a row of integers a picture ({sizes}), not {tuple(labels.shape)} of such")
@@ -178,20 +175,17 @@ class Denoiser(nn.Module):
         _, c_skip, c_out = (c[:, None, None, None] for c in scalings(self.prediction, sigma.float()))
         return c_skip * x + c_out * self.raw(x, sigma, labels).float()
 
-# %% ../nbs/07_denoiser.ipynb #3a7e568a
+# %% ../nbs/07_denoiser.ipynb #a520a332
 class DenoisingTask(nn.Module):
     "Training a denoiser in a codec's space: what `fit` needs to know of it, `draw` and `forward`."
 
     def __init__(
         self,
-        denoiser: Denoiser,
-        codec: nn.Module,
+        denoiser: Denoiser, codec: nn.Module,
         schedule,  # its `.draw` says which sigmas to train on
-        *,
-        label_dropout: float = 0.1,  # share of pictures whose whole row of labels is withheld; 0: nothing ever is
+        *, label_dropout: float = 0.1,  # share of pictures whose whole row of labels is withheld; 0: nothing ever is
         augment=None,  # `augment(x, generator)` on [-1, 1] pictures, or None; latents are never augmented
-        weight=None,  # `weight(sigma) -> (B,)` of the loss, or None for 1
-        bf16: bool = False,  # run the net in bfloat16
+        weight=None, bf16: bool = False,  # `weight(sigma) -> (B,)` of the loss; run the net in bfloat16
     ):
         super().__init__()
         self.denoiser, self.schedule, self.augment = denoiser, schedule, augment
@@ -218,11 +212,8 @@ class DenoisingTask(nn.Module):
         else:
             x = to_float(pictures)
             seen = {"pictures": x if self.augment is None else self.augment(x, generator)}
-        return seen | {
-            "labels": self.withhold(labels, generator),
-            "sigma": self.schedule.draw(len(labels), generator),
-            "eps": torch.randn(len(labels), *self.codec.shape, generator=generator),
-        }
+        return seen | {"labels": self.withhold(labels, generator), "sigma": self.schedule.draw(len(labels), generator),
+                       "eps": torch.randn(len(labels), *self.codec.shape, generator=generator)}  # fmt: skip
 
     def forward(self, labels, sigma, eps, *, pictures=None, latents=None) -> torch.Tensor:
         "The loss, a number: mean square of raw output against target, times the weight of its sigma."

@@ -30,17 +30,12 @@ def _judged(pictures: torch.Tensor) -> torch.Tensor:
         raise TypeError(f"pictures are judged as bytes (see to_uint8), not as {pictures.dtype}")
     return to_float(pictures)
 
-# %% ../nbs/10_metrics.ipynb #cd3a1509
+# %% ../nbs/10_metrics.ipynb #fecc06dc
 class FeatureNet(nn.Module):
     "A small classifier whose last hidden layer, (B, num_features), is what the scores look at; any size from 8x8."
 
-    def __init__(
-        self,
-        channels: int,  # 1 or 3
-        columns,  # {column: value names in label order}; a plain list of names is the one column "class"
-        *,
-        num_features: int = 64,
-    ):
+    # channels: 1 or 3; columns: {column: value names in label order}, where a list of names is the one column "class"
+    def __init__(self, channels: int, columns, *, num_features: int = 64):
         super().__init__()
         columns = columns if isinstance(columns, dict) else {"class": columns}
         self.columns = {column: tuple(values) for column, values in columns.items()}

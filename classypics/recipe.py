@@ -95,10 +95,11 @@ def write_recipe(recipe: Recipe, path) -> None:
     with replacing(path) as tmp:
         tmp.write_text(text, encoding="utf-8")
 
-# %% ../nbs/11_recipe.ipynb #fec207e5
+# %% ../nbs/11_recipe.ipynb #5500cafb
 DEFAULTS = {
     "seed": 0, "strict": False, "augment": [], "blocks": 1, "attention": 1, "cross_attention": 0,
-    "film_conditioning": True, "latent": 4, "codes": 512, "codec_widths": [32, 64], "codec_share": 0.33, "perceptual": 0.0, "adversarial": 0.0,
+    "film_conditioning": True,
+    "latent": 4, "codes": 512, "codec_widths": [32, 64], "codec_share": 0.33, "perceptual": 0.0, "adversarial": 0.0,
     "prediction": "edm", "schedule": "log_normal",
     "batch_size": 64, "accumulate": 1, "lr": 3e-3, "label_dropout": 0.1, "average": 0.1, "device": "auto",
     "save_every": 30.0, "num_inference_steps": 12, "sampler": "dpmpp_2m",
@@ -189,7 +190,7 @@ def _has_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
-# %% ../nbs/11_recipe.ipynb #6fe888ef
+# %% ../nbs/11_recipe.ipynb #fc819316
 def choose_codec(size: tuple[int, int], minutes: float | None) -> tuple[str, int, str]:
     "Codec, factor and the reason, for pictures of `size` and a training of so many minutes (None: by steps)."
     small, shown = min(size), "x".join(map(str, size))
@@ -198,8 +199,12 @@ def choose_codec(size: tuple[int, int], minutes: float | None) -> tuple[str, int
     if small < 96:
         return "space_to_depth", 2, f"{shown} pixels fold 2x2 without loss; for plain drawings try --codec kl too"
     if small < 128 or minutes is None or minutes < 60:
-        return "space_to_depth", 4, f"{shown} pixels fold 4x4 without loss; learning a codec first wants more time or size"
-    return "kl", 8, f"{shown} pixels are too many to paint one by one, and in {minutes:g} minutes a codec can be learned"
+        return (
+            "space_to_depth", 4, f"{shown} pixels fold 4x4 without loss; learning a codec first wants more time or size"
+        )  # fmt: skip
+    return (
+        "kl", 8, f"{shown} pixels are too many to paint one by one, and in {minutes:g} minutes a codec can be learned"
+    )  # fmt: skip
 
 
 def _codec(recipe: Recipe, data: Data) -> tuple[str, int]:
@@ -411,7 +416,7 @@ def read_log(path) -> list[dict]:
         rows = [r for r in csv.DictReader(f) if all(r.values())]
     return [{k: int(v) if k == "step" else float(v) for k, v in r.items()} for r in rows]
 
-# %% ../nbs/11_recipe.ipynb #6ba34b0c
+# %% ../nbs/11_recipe.ipynb #cdd36624
 def announce(recipe: Recipe, data: Data, config: dict) -> str:
     "What was found and what will be done, in a few lines, before anything is done."
     fewest = min(torch.bincount(c).min() for c in data.train.labels.T)
@@ -421,7 +426,8 @@ def announce(recipe: Recipe, data: Data, config: dict) -> str:
     lines = [
         f"{data.summary}, {len(data.test):,} of them held out;",
         f"painted in {recipe.codec}{f' {recipe.factor}' if recipe.factor > 1 else ''}: {why};",
-        f"{length}; about {_memory(recipe, data, config):.1f} GB of memory; results in {recipe.out}; Ctrl-C stops and keeps, --resume goes on",
+        f"{length}; about {_memory(recipe, data, config):.1f} GB of memory; results in {recipe.out}; "
+        "Ctrl-C stops and keeps, --resume goes on",
     ]
     if data.skipped:
         name, why = next(iter(data.skipped.items()))
@@ -440,7 +446,9 @@ def _memory(recipe: Recipe, data: Data, config: dict) -> float:
     kept = (2 * recipe.blocks + 1) * maps(math.prod(codec.shape[1:]), recipe.widths)
     if recipe.codec in LEARNED:
         kept = max(kept, 1.2 * maps(math.prod(codec.padded) / 4, recipe.codec_widths))
-    return (7.5e8 + pictures + weights + (45 if recipe.bf16 else 80) * kept * recipe.batch_size / recipe.accumulate) / 1e9
+    return (
+        7.5e8 + pictures + weights + (45 if recipe.bf16 else 80) * kept * recipe.batch_size / recipe.accumulate
+    ) / 1e9
 
 # %% ../nbs/11_recipe.ipynb #0c2edd66
 def example_grid(pipe: Pipeline, *, class_labels=None, num_images: int = 8, **options):
@@ -524,7 +532,7 @@ def train(
     with _interruptible() as interrupted:
         return _follow(recipe, data, config, interrupted, progress, say)
 
-# %% ../nbs/11_recipe.ipynb #a7cabba9
+# %% ../nbs/11_recipe.ipynb #832362f2
 def _same_pictures(folder: Path, config: dict, data: Data) -> None:
     "Refuse to go on with other pictures than those a run began with."
     if config["data"]["fingerprint"] != data.train.fingerprint:
@@ -539,9 +547,11 @@ def _fits(recipe: Recipe, config: dict) -> None:
         size = "x".join(map(str, codec.size))
         raise InputError(f"pictures of {size} are too small for {levels} levels, which need {unit}: take fewer widths")
     if Path(recipe.codec).expanduser().resolve() == Path(recipe.out).resolve():
-        raise InputError(f"a run cannot take its codec from the folder it is written to ({recipe.out}): choose another --out")
+        raise InputError(
+            f"a run cannot take its codec from the folder it is written to ({recipe.out}): choose another --out"
+        )
 
-# %% ../nbs/11_recipe.ipynb #dcf2e5aa
+# %% ../nbs/11_recipe.ipynb #65183357
 def _walk(steps, recipe: Recipe, log: "_Log", interrupted, bar):
     "The steps of a stage as `(step, share of the stage, is it the last)`, logged and shown; Ctrl-C ends them."
     with bar:
@@ -569,9 +579,11 @@ def _stage(task, pictures, recipe: Recipe, name: str, share: float, interrupted,
     steps = fit(task, Batches(pictures, recipe.batch_size, seed=recipe.seed), state=state, **options | length)
     log = _Log(folder / f"{prefix}log.csv", read_course(state).done if state.exists() else 0)
     form = f"{'codec ' if prefix else ''}{{percentage:3.0f}}%|{{bar}}| {{postfix}}"
-    return _walk(steps, recipe, log, interrupted, tqdm(total=100, disable=not progress, bar_format=form, mininterval=0.5))
+    return _walk(
+        steps, recipe, log, interrupted, tqdm(total=100, disable=not progress, bar_format=form, mininterval=0.5)
+    )
 
-# %% ../nbs/11_recipe.ipynb #aae2f9d5
+# %% ../nbs/11_recipe.ipynb #175696b5
 def _learn_codec(recipe: Recipe, data: Data, codec, interrupted, progress: bool, say):
     "The codec after its stage, with averaged weights; None if Ctrl-C came first."
     terms, device = {}, next(codec.parameters()).device
@@ -600,9 +612,12 @@ def _usage(codec, x: torch.Tensor) -> str:
     if 2 * used >= codes:
         return f"codebook: {said}"
     fewer = max(8, 2 ** used.bit_length())
-    return f"the codebook has collapsed: {said}; learn it longer (--codec-share 0.5), or take a smaller one (--codes {fewer})"
+    return (
+        f"the codebook has collapsed: {said}; "
+        f"learn it longer (--codec-share 0.5), or take a smaller one (--codes {fewer})"
+    )
 
-# %% ../nbs/11_recipe.ipynb #73ebae46
+# %% ../nbs/11_recipe.ipynb #3358c9d1
 def _ready_codec(recipe: Recipe, data: Data, pipe: Pipeline, interrupted, progress: bool, say) -> bool:
     "Bring the pipeline's codec to where diffusion can begin, once a run; False if Ctrl-C came first."
     from safetensors.torch import load_file, save_file
@@ -630,7 +645,9 @@ def _ready_codec(recipe: Recipe, data: Data, pipe: Pipeline, interrupted, progre
     pipe.codec.requires_grad_(False)
     if list(pipe.codec.parameters()):
         seen = to_float(data.test.pictures(range(min(8, len(data.test))))).to(pipe.device)
-        grid = picture_grid(torch.cat([seen, _rebuilt(pipe, seen)]).cpu(), columns=8, row_labels=["real", "through codec"])
+        grid = picture_grid(
+            torch.cat([seen, _rebuilt(pipe, seen)]).cpu(), columns=8, row_labels=["real", "through codec"]
+        )
         save_image(grid, Path(recipe.out) / "samples" / "codec.png")
     return True
 
@@ -713,7 +730,7 @@ def _ending(step, folder: Path, page: Path, name: str) -> str:
         f"  classypics evaluate {run} --num-images 2000",
     ])  # fmt: skip
 
-# %% ../nbs/11_recipe.ipynb #213c573f
+# %% ../nbs/11_recipe.ipynb #5d8dc5fd
 def evaluate(
     model,  # a run's folder, or the name of a model that comes with classypics
     *,
@@ -747,14 +764,18 @@ def evaluate(
     report(place, model=str(model))
     return scores
 
-
+# %% ../nbs/11_recipe.ipynb #87e7d996
 def _codec_alone(pipe: Pipeline, data: Data, most: int, *, network, seed: int) -> list[Figure]:
     "How good the model could be at best: the scores of real test pictures after codec and back."
     some = torch.randperm(len(data.test), generator=generator(seed, "codec alone"))[:most]
-    rebuilt = [to_uint8(_rebuilt(pipe, to_float(data.test.pictures(part)).to(pipe.device))).cpu() for part in some.split(256)]
+    rebuilt = [
+        to_uint8(_rebuilt(pipe, to_float(data.test.pictures(part)).to(pipe.device))).cpu() for part in some.split(256)
+    ]
     figures = score(torch.cat(rebuilt), data.test.labels[some], data, network=network, seed=seed).figures
     of = {f.name: f for f in figures}
-    return [dataclasses.replace(of[name], name=f"codec alone: {name}") for name in ("FID", "KID", "agreement") if name in of]
+    return [
+        dataclasses.replace(of[name], name=f"codec alone: {name}") for name in ("FID", "KID", "agreement") if name in of
+    ]
 
 
 def _circumstances(pipe: Pipeline, data: Data, seed: int, options: dict) -> list[str]:
@@ -819,7 +840,7 @@ def _score_table(scores: dict) -> str:
     notes = "".join(f"<p>{html.escape(n)}</p>" for n in scores["notes"])
     return f"<table><tr>{cells(scores['columns'], 'th')}</tr>{rows}</table>{notes}"
 
-# %% ../nbs/11_recipe.ipynb #b080e7c7
+# %% ../nbs/11_recipe.ipynb #25608420
 def _sections(folder: Path, run: str, more: str) -> list[str]:
     "The page's parts, from whatever lies in the folder; `run` is how a terminal calls the model."
     grids, log = sorted((folder / "samples").glob("[0-9]*.png")), read_log(folder / "log.csv")
@@ -832,7 +853,9 @@ def _sections(folder: Path, run: str, more: str) -> list[str]:
         parts += [f"<h2>How it learned</h2><p>The same seeds after {int(grids[0].stem)} steps:</p>", early]
     if (folder / "samples" / "codec.png").exists():
         seen = _embedded((folder / "samples" / "codec.png").read_bytes(), "png", "real pictures, and what codec leaves")
-        parts += ["<h2>What the codec keeps</h2><p>Held-out pictures to latents and back: no drawing can be finer.</p>", seen]
+        parts += [
+            "<h2>What the codec keeps</h2><p>Held-out pictures to latents and back: no drawing can be finer.</p>", seen
+        ]
     if log:
         parts += ["<h2>Loss</h2>", _embedded(_loss_curve(log), "svg+xml", "the loss over the steps")]
     parts.append("<h2>How good, how varied, how original</h2>")

@@ -335,10 +335,9 @@ def test_generate_while_a_model_loads_waits_for_it():
 
 
 def test_attributes_are_several_selectors():
-    columns = {"color": ["red", "blue"], "shape": ["square", "disc"]}
-
     class Attributes:
-        config = {"classes": columns, "defaults": Pipeline.from_pretrained(FASHION).config["defaults"]}
+        columns = {"color": ("red", "blue"), "shape": ("square", "disc")}
+        config = {"defaults": Pipeline.from_pretrained(FASHION).config["defaults"]}
 
         class schedule:
             most_steps = 10

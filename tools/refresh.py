@@ -10,7 +10,7 @@ what they show. Not stored: what goes to stderr (bars, warnings; printed here in
 lesson that fails.
 """
 
-import hashlib, json, os, subprocess, sys
+import ast, hashlib, json, os, subprocess, sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,9 +35,9 @@ def source(cell: dict) -> str:
 
 
 def code_hash(nb: dict) -> str:
-    "A hash of the code cells alone: prose may change without making outputs stale."
-    code = [source(c).strip() for c in nb["cells"] if c["cell_type"] == "code"]
-    return hashlib.sha256(json.dumps([c for c in code if c]).encode()).hexdigest()[:16]
+    "A hash of what the code cells do: prose, comments and layout may change without making outputs stale."
+    code = "\n".join(source(c) for c in nb["cells"] if c["cell_type"] == "code")
+    return hashlib.sha256(ast.dump(ast.parse(code)).encode()).hexdigest()[:16]
 
 
 def records() -> dict:
