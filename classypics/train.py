@@ -112,7 +112,7 @@ def load_state(path, task: nn.Module, average: AveragedModel, optimizer) -> Cour
     optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
     return course
 
-# %% ../nbs/04_train.ipynb #e091e5ba
+# %% ../nbs/04_train.ipynb #2a4ce7dd
 def orthogonal(
     x: torch.Tensor,  # (N,r,c) matrices, r <= c
     *,
@@ -126,7 +126,7 @@ def orthogonal(
         turn, gram = p if turn is None else p @ turn, p @ gram @ p
     return turn @ x
 
-# %% ../nbs/04_train.ipynb #91585710
+# %% ../nbs/04_train.ipynb #5730c496
 class Muon(torch.optim.AdamW):
     "AdamW, but convolutions of 16 and more channels follow their orthogonalised momentum (arXiv 2502.16982)."
 
@@ -215,7 +215,7 @@ def _update(run: _Run, loss: float, *, lr: float, clip: float) -> None:
     run.optimizer.zero_grad()
     run.average.update_parameters(run.plain)
 
-# %% ../nbs/04_train.ipynb #08d62c4a
+# %% ../nbs/04_train.ipynb #27b36f2a
 def fit(
     task: nn.Module,  # has `draw(batch, generator) -> dict` and `forward(**drawn) -> loss`
     batches,  # `batches[step]` is the batch of that step
