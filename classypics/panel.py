@@ -8,8 +8,8 @@ __all__ = ['BATCH', 'MOST_KEPT', 'MOST_BUTTONS', 'MOST_PICTURES', 'MOST_CLASSES'
            'Studio', 'picture_html', 'gallery_html', 'look_html', 'near_html', 'code_html', 'download_html', 'Choice',
            'Controls', 'Panel', 'generate', 'page', 'serve']
 
-# %% ../nbs/12_panel.ipynb #5da8c0fb
-import base64, csv, errno, html, io, itertools, json, logging, math, os, re, secrets, signal, socket, subprocess, sys
+# %% ../nbs/12_panel.ipynb #8d03fac1
+import base64, csv, errno, html, io, itertools, json, logging, math, os, queue, re, secrets, signal, socket, subprocess, sys
 import tempfile, threading, time, webbrowser, zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,16 +20,19 @@ from .data import safe_name
 from .pipeline import Pipeline, find_model, models
 from .sample import SAMPLERS
 
-# %% ../nbs/12_panel.ipynb #08d8ed30
+_log = logging.getLogger("classypics")
+
+# %% ../nbs/12_panel.ipynb #d653b532
 class Worker:
-    "One job at a time, in a thread; a job is a function of `stopped`, which tells it whether to give up."
+    "One job at a time, all in one thread; a job is a function of `stopped`, which tells it whether to give up."
 
     def __init__(self, idle=lambda: None):  # called from the thread when nothing is left to do
-        self._lock, self._idle, self._thread = threading.Lock(), idle, None
+        self._lock, self._idle, self._jobs = threading.Lock(), idle, queue.Queue()
         self.doing, self._next, self._stop = "", None, threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
 
     def start(self, name: str, job, *, instead: bool = False) -> bool:
-        "Whether the job, which never raises, was taken: while there is one only `instead` of that."
+        "Whether the job was taken: while there is one only `instead` of that."
         with self._lock:
             if self.doing:
                 if instead:
@@ -37,8 +40,7 @@ class Worker:
                     self._stop.set()
                 return instead
             self.doing, self._stop = name, threading.Event()
-            self._thread = threading.Thread(target=self._run, args=(job,), daemon=True)
-            self._thread.start()
+            self._jobs.put(job)
         return True
 
     def stop(self) -> None:
@@ -47,18 +49,25 @@ class Worker:
             self._next = None
             self._stop.set()
 
-    def _run(self, job) -> None:
-        while job:
-            job(self._stop.is_set)
-            with self._lock:
-                job, self._next, self._stop = self._next, None, threading.Event()
-                self.doing = self.doing if job else ""
-        self._idle()
+    def _run(self) -> None:
+        while job := self._jobs.get():
+            while job:
+                self._survive(job, self._stop.is_set)
+                with self._lock:
+                    job, self._next, self._stop = self._next, None, threading.Event()
+                    self.doing = self.doing if job else ""
+            self._survive(self._idle)
+            self._jobs.task_done()
+
+    def _survive(self, action, *arguments) -> None:
+        try:
+            action(*arguments)
+        except Exception:  # the thread must live on
+            _log.exception("a mistake in classypics")
 
     def wait(self) -> None:
-        "Until nothing is being done."
-        while (thread := self._thread) and thread.is_alive():  # idle may have begun something new
-            thread.join()
+        "Until nothing is being done, nor what `idle` began."
+        self._jobs.join()
 
 # %% ../nbs/12_panel.ipynb #6094c495
 @dataclass(frozen=True)
@@ -148,10 +157,7 @@ def gif(frames: list[Image.Image], *, side: int = 280) -> bytes:
     first.save(file, "gif", save_all=True, append_images=others, duration=times, loop=0)
     return file.getvalue()
 
-# %% ../nbs/12_panel.ipynb #477a8b6a
-_log = logging.getLogger("classypics")
-
-
+# %% ../nbs/12_panel.ipynb #b6987614
 def sentence(error: Exception) -> str:
     "What to tell a person about `error`; one that should not happen goes to the log as well."
     text = str(error).strip()
