@@ -7,14 +7,14 @@ __all__ = ['DEFAULTS', 'SCHEDULES', 'LEARNED', 'Recipe', 'read_recipe', 'write_r
            'Borrowed', 'borrowed_codec', 'describe', 'data_of', 'read_log', 'announce', 'example_grid', 'quick',
            'image_path', 'save_image', 'train', 'evaluate', 'draw_like', 'report', 'save_film', 'film_path', 'demo']
 
-# %% ../nbs/11_recipe.ipynb #a42f5164
+# %% ../nbs/11_recipe.ipynb #99b1f16a
 import base64, contextlib, csv, dataclasses, html, io, json, math, re, shlex, shutil, signal, threading, typing
 from dataclasses import dataclass
 from pathlib import Path
 import torch
 from .augment import Augment
 from .codec import CodecTask, PatchDiscriminator, load_diffusers
-from .core import InputError, generator, outputs_root, picture_grid, replacing, resolve_device, seeded
+from .core import InputError, generator, gif, outputs_root, picture_grid, replacing, resolve_device, seeded
 from .core import to_float, to_uint8, unknown
 from .data import Batches, Data, PictureSet, load_data, parse_size, safe_name
 from .denoiser import PREDICTIONS, DenoisingTask
@@ -887,7 +887,7 @@ def report(
         tmp.write_text(page, encoding="utf-8")
     return folder / "report.html"
 
-# %% ../nbs/11_recipe.ipynb #b8d99314
+# %% ../nbs/11_recipe.ipynb #cc93d301
 def save_film(pipe: Pipeline, path, *, class_labels=None, **options) -> None:
     "One drawing of every class (or of `class_labels`) as it comes out of the noise: a GIF, or a folder of PNGs."
     path = film_path(path)
@@ -896,9 +896,8 @@ def save_film(pipe: Pipeline, path, *, class_labels=None, **options) -> None:
     walk = pipe.stream(rows, batch_size=len(rows), **options)
     frames = (picture_grid(f.drawn.pixels, columns=len(names), captions=names) for f in walk)
     if path.suffix:
-        first, *others = frames
-        with replacing(path) as tmp:  # it rests on its last frame
-            first.save(tmp, save_all=True, append_images=others, duration=[100] * len(others) + [2000], loop=0)
+        with replacing(path) as tmp:
+            tmp.write_bytes(gif(frames))
     else:
         for number, frame in enumerate(frames, 1):
             save_image(frame, path / f"{number:04d}.png")
