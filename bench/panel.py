@@ -111,7 +111,7 @@ def by_script():
     grown, history = memory() - after_50, held(panel.studio.history[kept:])
     row("the panel's own share of drawing 16", 100 * statistics.median(shares), 10, "%")
     row("500 drawings, 100 cancels: memory grows by", grown, 20, "MB")
-    print(f"... by what the history remembers {history:12.2f} MB, by the rest {grown - history:.2f} MB")
+    print(f"... of this the history, which is meant to grow {history:5.2f} MB, and the rest {grown - history:.2f} MB")
     row("... controls that got stuck", stuck, 0, "")
     row("... drawings that lost pictures", lost, 0, "")
 

@@ -70,7 +70,7 @@ class Worker:
         except Exception:  # the thread must live on
             _log.exception("a mistake in classypics")
 
-# %% ../nbs/12_panel.ipynb #6094c495
+# %% ../nbs/12_panel.ipynb #71c1a84c
 @dataclass(frozen=True)
 class Settings:
     "All that decides which pictures come out."
@@ -86,8 +86,7 @@ class Settings:
     @property
     def options(self) -> dict:
         "What `pipe` takes by keyword."
-        names = ("num_images", "num_inference_steps", "guidance_scale", "sampler", "seed")
-        return {k: getattr(self, k) for k in names}
+        return {k: v for k, v in vars(self).items() if k not in ("model", "asked")}
 
     @property
     def code(self) -> str:
@@ -459,7 +458,7 @@ def _front() -> str:
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("panel.css", "panel.js"))
     return f'<style>{style}</style><img alt="" hidden src="data:," onerror="{html.escape(script)}">'
 
-# %% ../nbs/12_panel.ipynb #0a03a901
+# %% ../nbs/12_panel.ipynb #ef810b46
 MOST_BUTTONS = 12  # values; with more they are searched for
 
 
@@ -476,8 +475,8 @@ class Choice:
         import ipywidgets as w
 
         extra = lambda text: text if text not in values else f"({text})"  # should a class be called so
-        self.values, self.each = values, extra("one of each")
-        self.offers = ({extra("any"): [None]} if free else {}) | {v: [v] for v in values} | {self.each: list(values)}
+        self.values, self.all = values, extra("one of each")
+        self.offers = ({extra("any"): [None]} if free else {}) | {v: [v] for v in values} | {self.all: list(values)}
         options = {"options": list(self.offers), "value": next(iter(self.offers)), "description": name.capitalize()}
         if len(values) <= MOST_BUTTONS:
             self.widget = w.ToggleButtons(**options, style={"button_width": "auto"})
@@ -493,7 +492,7 @@ class Choice:
             raise unknown(self.widget.description.lower(), self.widget.value, self.offers, plural="there are")
         return self.offers[self.widget.value]
 
-# %% ../nbs/12_panel.ipynb #2d80787c
+# %% ../nbs/12_panel.ipynb #9cbbd69e
 MOST_CLASSES = 1000  # combinations of attributes in a drawing
 
 
@@ -531,9 +530,9 @@ class Choices(dict):
     @property
     def each(self) -> bool:
         "Whether one of each is wanted somewhere."
-        return any(c.widget.value == c.each for c in self.values())
+        return any(c.widget.value == c.all for c in self.values())
 
-# %% ../nbs/12_panel.ipynb #21ee0052
+# %% ../nbs/12_panel.ipynb #7d924853
 MOST_PICTURES, MOST_SEED = 64, 2**31 - 1  # of each; so that a browser keeps it
 
 
@@ -544,27 +543,31 @@ def _row(*widgets):
     return w.HBox(widgets).add_class("cp-row")
 
 
+def _named(kind, name: str, hint: str, **options):
+    "A widget with its name beside it or on it."
+    return kind(description=name, tooltip=hint, **options)
+
+
 class Controls:
     "All that is set before a drawing; out of range is not possible."
 
     def __init__(self, names):  # of the models to choose from
         import ipywidgets as w
 
-        named = lambda kind, name, hint, **options: kind(description=name, tooltip=hint, **options)
-        short = lambda *about, **options: named(*about, **options).add_class("cp-count")
-        self.model = named(w.Dropdown, "Model", "which model draws", options=list(names))
+        short = lambda *about, **options: _named(*about, **options).add_class("cp-count")
+        self.model = _named(w.Dropdown, "Model", "which model draws", options=list(names))
         most, same = MOST_PICTURES, "the same seed gives the same pictures"
         self.count = short(w.BoundedIntText, "Pictures", f"1 to {most}", min=1, max=most, value=8)
-        self.seed = named(w.BoundedIntText, "Seed", same, min=0, max=MOST_SEED)
-        self.dice = named(w.Button, "New seed", "throw the dice").add_class("cp-dice")
+        self.seed = _named(w.BoundedIntText, "Seed", same, min=0, max=MOST_SEED)
+        self.dice = _named(w.Button, "New seed", "throw the dice").add_class("cp-dice")
         self.live = w.Checkbox(description="Live: draw when the class changes", indent=False)
-        self.more = named(w.ToggleButton, "More settings", "steps, guidance, sampler")
+        self.more = _named(w.ToggleButton, "More settings", "steps, guidance, sampler")
         self.steps = short(w.BoundedIntText, "Steps", "more is slower and a little finer", min=1, max=250)
         hint = "1: as varied as the training pictures; more: more typical, less varied"
         self.guidance = short(w.BoundedFloatText, "Guidance", hint, min=0, max=20, step=0.25)
-        self.sampler = named(w.Dropdown, "Sampler", "the way from noise to picture", options=list(SAMPLERS))
+        self.sampler = _named(w.Dropdown, "Sampler", "the way from noise to picture", options=list(SAMPLERS))
         self.generate = w.Button(description="Generate", button_style="primary").add_class("cp-generate")
-        self.cancel = named(w.Button, "Cancel", "or Escape", disabled=True).add_class("cp-cancel")
+        self.cancel = _named(w.Button, "Cancel", "or Escape", disabled=True).add_class("cp-cancel")
         self.choices, further = Choices(), _row(self.steps, self.guidance, self.sampler)
         further.layout.display = "none"
         self.more.observe(lambda c: setattr(further.layout, "display", "" if c.new else "none"), "value")
@@ -585,7 +588,7 @@ class Controls:
         how = (self.steps.value, self.guidance.value, self.sampler.value, self.seed.value)
         return Settings(model, self.choices.asked, number, *how)
 
-# %% ../nbs/12_panel.ipynb #35d35914
+# %% ../nbs/12_panel.ipynb #23527e4e
 class Viewer:
     "One picture large: its film, the training picture it is nearest to, the code that draws it."
 
@@ -594,10 +597,9 @@ class Viewer:
 
         self.drawing = self.picture = self.frames = None  # frames: of its film, once there is one
         self.look, self.near, self.code = w.HTML(), w.HTML(), w.HTML()
-        button = lambda text, hint: w.Button(description=text, tooltip=hint)
-        self.save_png = button("Save PNG", "with its settings in the file")
-        self.save_gif = button("Save GIF", "its film")
-        self.alike = button("More like this", "the same class, the next seeds")
+        self.save_png = _named(w.Button, "Save PNG", "with its settings in the file")
+        self.save_gif = _named(w.Button, "Save GIF", "its film")
+        self.alike = _named(w.Button, "More like this", "the same class, the next seeds")
         both, beneath = _row(self.look, self.near), _row(self.save_png, self.save_gif, self.alike)
         self.box = w.VBox([both.add_class("cp-view"), beneath, self.code]).add_class("cp-viewer")
 
@@ -618,7 +620,7 @@ class Viewer:
         if picture is self.picture:
             self.near.value = near_html(found)
 
-# %% ../nbs/12_panel.ipynb #d9c9ead3
+# %% ../nbs/12_panel.ipynb #746270ea
 class Screen:
     "All that is seen of a panel."
 
@@ -627,8 +629,8 @@ class Screen:
 
         self.controls, self.viewer, self.drawing, self._saved = Controls(names), Viewer(), None, itertools.count()
         self.progress, self.said, self.gallery, self.download = w.HTML(), w.HTML(), w.HTML(gallery_html(None)), w.HTML()
-        self.history = w.Dropdown(description="History")
-        self.save_zip = w.Button(tooltip="all pictures of this session: a folder a class, and a manifest")
+        self.history = _named(w.Dropdown, "History", "the drawings of this session")
+        self.save_zip = _named(w.Button, "", "all pictures of this session: a folder a class, and a manifest")
         self.kept = _row(self.history, self.save_zip)
         self.pick = w.Text().add_class("cp-pick")  # the browser writes the picture that was clicked into it
         for hidden in (self.kept, self.viewer.box, self.pick, self.download):
@@ -655,13 +657,15 @@ class Screen:
         self.download.value = download_html(name, data, number=next(self._saved))
         self.say(f"{name} is on its way to your downloads")
 
-# %% ../nbs/12_panel.ipynb #c483bf93
+# %% ../nbs/12_panel.ipynb #4dcd0b90
 def _opened(panel, model: str, pipe: Pipeline) -> None:
     panel.model = model
     panel.controls.fit(pipe, panel.class_changed)
     height, width = pipe.config.get("size") or pipe.codec.size
     what = f"{len(pipe.columns)} attributes" if len(pipe.columns) > 1 else f"{len(pipe.classes)} classes"
-    panel.say(f"{model or 'The model'} draws {what}, {width} x {height} pixels. Choose, then press Generate or Enter.")
+    about = f"{model or 'The model'} draws {what}, {width} x {height} pixels. Choose, then press Generate or Enter."
+    panel.say(panel.instead + about, problem=bool(panel.instead))
+    panel.instead = ""
 
 
 def _drawing(panel, p: Progress) -> None:
@@ -689,13 +693,15 @@ def _drawn(panel, drawing: Drawing) -> None:
 
 def _failed(panel, doing: str, about, why: str) -> None:
     if doing == "loading":
+        panel.wanted = False
         panel.broken.add(about)
-        others, instead = [n for n in panel.controls.model.options if n not in panel.broken], ""
-        if others and panel.controls.choices:
-            instead = "; the others can still be chosen"
-        elif others:
-            panel.controls.model.value, instead = others[0], f"; {others[0]} is taken instead"
-        panel.say(f"{about} cannot be opened: {why}{instead}", problem=True)
+        others = [name for name in panel.controls.model.options if name not in panel.broken]
+        if others and not panel.controls.choices:
+            panel.instead = f"{about} cannot be opened: {why}. Instead: "
+            panel.controls.model.value = others[0]
+        else:
+            can = "; the others can still be chosen" * bool(others)
+            panel.say(f"{about} cannot be opened: {why}{can}", problem=True)
     elif doing == "filming":
         panel.viewer.frames = panel.viewer.frames or []  # not again
         panel.say(f"the film cannot be drawn: {why}", problem=True)
@@ -703,7 +709,7 @@ def _failed(panel, doing: str, about, why: str) -> None:
         panel.show(panel.history.value)
         panel.say(why, problem=True)
 
-# %% ../nbs/12_panel.ipynb #7225fed3
+# %% ../nbs/12_panel.ipynb #25252e12
 def _idle(panel) -> None:
     panel.show_state()
     viewer, wanted = panel.viewer, panel.wanted
@@ -714,12 +720,11 @@ def _idle(panel) -> None:
         panel.studio.film(viewer.picture)  # somebody clicked on it while another was drawn
 
 
-TOLD = {
+TOLD = {  # what a panel does when its studio tells it something
     "opened": _opened, "drawing": _drawing, "drawn": _drawn, "failed": _failed, "idle": _idle,
     "filmed": lambda panel, *facts: panel.viewer.filmed(*facts),
     "compared": lambda panel, *facts: panel.viewer.compared(*facts),
 }  # fmt: skip
-"What a panel does when its studio tells it something."
 
 # %% ../nbs/12_panel.ipynb #a0551918
 def _open(panel, model: str) -> None:
@@ -790,7 +795,7 @@ def _connect(panel) -> None:
     panel.history.observe(safely(lambda: panel.show(panel.history.value)), "value")
     panel.class_changed = safely(lambda: panel.generate(instead=True) if c.live.value else None)
 
-# %% ../nbs/12_panel.ipynb #08dfdd44
+# %% ../nbs/12_panel.ipynb #f4eaa348
 class Panel(Screen):
     "Pick a class, press a button: the last line of a notebook's cell, or the page of `classypics panel`."
 
@@ -799,7 +804,8 @@ class Panel(Screen):
         names = [] if ours else [str(model)] if model else list(models())
         super().__init__(names)
         self.studio, self.lock = Studio(self._hear, pipeline=ours), threading.RLock()
-        self.model, self.broken, self.wanted = "", set(), False  # wanted: a drawing, as soon as there is a model
+        self.model, self.broken, self.instead = "", set(), ""  # instead: what is said of a model that gave way
+        self.wanted = False  # a drawing, as soon as there is a model
         _connect(self)
         if ours:
             self._hear("opened", "", ours)

@@ -364,6 +364,7 @@ def test_a_broken_first_model_gives_way_to_the_next(pipe, outputs, monkeypatch):
     monkeypatch.setattr(panels, "models", lambda: {"outputs/bad": 0, "outputs/good": 0})
     panel = opened(None)
     assert panel.model == "outputs/good" and list(panel.controls.choices) == ["class"]
+    assert said(panel).startswith("Problem: outputs/bad cannot be opened") and "outputs/good draws" in said(panel)
 
 
 def test_no_models_at_all(outputs, monkeypatch):
