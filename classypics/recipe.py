@@ -8,14 +8,14 @@ __all__ = ['DEFAULTS', 'SCHEDULES', 'LEARNED', 'WIDTHS', 'ENOUGH', 'Recipe', 're
            'borrowed_codec', 'describe', 'data_of', 'read_log', 'announce', 'example_grid', 'quick', 'image_path',
            'save_image', 'train', 'evaluate', 'draw_like', 'report', 'save_film', 'film_path', 'demo']
 
-# %% ../nbs/11_recipe.ipynb #1c1bb4d4
+# %% ../nbs/11_recipe.ipynb #d09b6903
 import base64, contextlib, csv, dataclasses, html, io, json, math, re, shlex, shutil, signal, threading, time, typing
 from dataclasses import dataclass
 from pathlib import Path
 import torch
 from .augment import Augment
 from .codec import CodecTask, PatchDiscriminator, load_diffusers
-from .core import InputError, generator, outputs_root, picture_grid, replacing, resolve_device, seeded
+from .core import InputError, generator, gif, outputs_root, picture_grid, replacing, resolve_device, seeded
 from .core import to_float, to_uint8, unknown
 from .data import Batches, Data, PictureSet, load_data, parse_size, safe_name
 from .denoiser import PREDICTIONS, DenoisingTask
@@ -322,7 +322,7 @@ def _fits(recipe: Recipe, config: dict) -> None:
             f"a run cannot take its codec from the folder it is written to ({recipe.out}): choose another --out"
         )
 
-# %% ../nbs/11_recipe.ipynb #e748bd2f
+# %% ../nbs/11_recipe.ipynb #002dc253
 @dataclass
 class Plan:
     "A recipe with every open decision made, and why."
@@ -395,7 +395,7 @@ def borrowed_codec(recipe: Recipe, data: Data, *, multiple: int = 1) -> Borrowed
     part = {"type": part["type"], "args": part["args"] | space}
     return Borrowed(part, lent.codec.state_dict(), lent.codec.factor)
 
-# %% ../nbs/11_recipe.ipynb #f051a83e
+# %% ../nbs/11_recipe.ipynb #e58229a1
 def _codec_part(recipe: Recipe, data: Data) -> dict:
     "The codec of a complete recipe, as `config.json` says it."
     multiple = 2 ** (len(recipe.widths) - 1)
@@ -419,7 +419,7 @@ def _conditioner_part(recipe: Recipe, data: Data) -> dict:
     said |= {} if recipe.film_conditioning else {"film": False}
     return {"type": "ClassLabels" if len(columns) == 1 else "Attributes", "args": said}
 
-# %% ../nbs/11_recipe.ipynb #6bd46d02
+# %% ../nbs/11_recipe.ipynb #5e2154aa
 def describe(recipe: Recipe, data: Data) -> dict:
     "The `config.json` of a model trained by a complete recipe."
     codec, conditioner = _codec_part(recipe, data), _conditioner_part(recipe, data)
@@ -538,7 +538,7 @@ def read_log(path) -> list[dict]:
         rows = [r for r in csv.DictReader(f) if all(r.values())]
     return [{k: int(v) if k == "step" else float(v) for k, v in r.items()} for r in rows]
 
-# %% ../nbs/11_recipe.ipynb #a95dbdc0
+# %% ../nbs/11_recipe.ipynb #f665b27c
 def announce(recipe: Recipe, data: Data, reasons: dict[str, str]) -> str:
     "What was found and what will be done, in a few lines, before anything is done."
     fewest = min(torch.bincount(c).min() for c in data.train.labels.T)
@@ -597,7 +597,7 @@ def save_image(image, path) -> None:
     with replacing(image_path(path)) as tmp:
         image.save(tmp)
 
-# %% ../nbs/11_recipe.ipynb #0a88341d
+# %% ../nbs/11_recipe.ipynb #29b0bb78
 def train(
     recipe: Recipe,
     *,
@@ -982,7 +982,7 @@ def report(
         tmp.write_text(page, encoding="utf-8")
     return folder / "report.html"
 
-# %% ../nbs/11_recipe.ipynb #b8d99314
+# %% ../nbs/11_recipe.ipynb #cc93d301
 def save_film(pipe: Pipeline, path, *, class_labels=None, **options) -> None:
     "One drawing of every class (or of `class_labels`) as it comes out of the noise: a GIF, or a folder of PNGs."
     path = film_path(path)
@@ -991,9 +991,8 @@ def save_film(pipe: Pipeline, path, *, class_labels=None, **options) -> None:
     walk = pipe.stream(rows, batch_size=len(rows), **options)
     frames = (picture_grid(f.drawn.pixels, columns=len(names), captions=names) for f in walk)
     if path.suffix:
-        first, *others = frames
-        with replacing(path) as tmp:  # it rests on its last frame
-            first.save(tmp, save_all=True, append_images=others, duration=[100] * len(others) + [2000], loop=0)
+        with replacing(path) as tmp:
+            tmp.write_bytes(gif(frames))
     else:
         for number, frame in enumerate(frames, 1):
             save_image(frame, path / f"{number:04d}.png")
