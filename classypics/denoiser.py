@@ -33,7 +33,7 @@ def scalings(prediction: str, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.
 PREDICTIONS = ("edm", "v", "eps", "x0", "flow")
 "Predictions by the name a person types."
 
-# %% ../nbs/07_denoiser.ipynb #73a1da36
+# %% ../nbs/07_denoiser.ipynb #b0222d58
 class Attributes(nn.Module):
     "Several questions a picture: labels (B, L), a column an attribute, each 0..N-1, or -1 for what is not said."
 
@@ -81,7 +81,7 @@ class Attributes(nn.Module):
         "Everything that can be said by itself: 'color=red', 'color=blue', 'shape=square', ..."
         return [f"{column}={value}" for column, values in self.columns.items() for value in values]
 
-# %% ../nbs/07_denoiser.ipynb #85bc1716
+# %% ../nbs/07_denoiser.ipynb #c18b2f34
 def _position(column: str, value, values: tuple) -> int:
     "Where `value` stands among the `values` of a column: exactly, or else whatever its case."
     folded = {v.casefold(): i for i, v in reversed(list(enumerate(values)))}
@@ -180,7 +180,7 @@ class Denoiser(nn.Module):
         _, c_skip, c_out = (c[:, None, None, None] for c in scalings(self.prediction, sigma.float()))
         return c_skip * x + c_out * self.raw(x, sigma, labels).float()
 
-# %% ../nbs/07_denoiser.ipynb #8f32e5ee
+# %% ../nbs/07_denoiser.ipynb #973f10bc
 def withhold(
     labels: torch.Tensor,  # (B,L)
     share: float,  # of pictures whose whole row is withheld; 0: nothing ever is
@@ -195,7 +195,7 @@ def withhold(
         withheld = withheld | partly & (torch.rand(n, columns, generator=generator) < some)
     return labels.masked_fill(withheld, -1)
 
-# %% ../nbs/07_denoiser.ipynb #2e593199
+# %% ../nbs/07_denoiser.ipynb #b63096c7
 class DenoisingTask(nn.Module):
     "Training a denoiser in a codec's space: what `fit` needs to know of it, `draw` and `forward`."
 
