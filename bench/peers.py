@@ -6,13 +6,13 @@
 
 Can be stopped at any moment and goes on when started again; what is finished is not done again. Every system trains in
 processes of its own, in four turns each, one after the other, so that a noisy machine is noisy to all. Counted are the
-seconds of training alone: no imports, no loading, no saving (but `classypics` and `trial` pay for their own saving and
-previews). Then each draws, in the proportions of the training pictures, at most twice the minutes long but at least as
-many as FID takes, and one `FeatureNet`, trained beforehand and the same for all, judges. Results lie in
-outputs/bench/peers/<data>-<minutes>/<system>/: result.json, grid.png, and the state of the training.
+seconds of training alone: no imports, no loading, no saving (but what trains by `fit` pays for its checkpoints, and
+`classypics` and `trial` for previews). Then each draws, in the proportions of the training pictures, for at most twice
+its minutes but no fewer than FID takes, and one `FeatureNet`, trained beforehand and the same for all, judges. Results
+lie in outputs/bench/peers/<data>-<minutes>/<system>/: result.json, grid.png, and what it takes to go on.
 """
 
-import argparse, datetime, fcntl, importlib.util, json, math, os, platform, resource, statistics, subprocess
+import argparse, contextlib, datetime, fcntl, importlib.util, json, math, os, platform, resource, statistics, subprocess
 import sys, time
 from pathlib import Path
 
@@ -112,6 +112,8 @@ def spread_labels(labels, n: int):
 
 
 def learn(system, folder: Path, minutes: float, turn: int) -> None:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew: reading a state back is not training
     before = time.perf_counter()
     system.learn(60 * minutes * turn / TURNS if turn < TURNS else math.inf)
     facts = read(folder / "learned.json", {"wall": 0.0, "memory": 0.0})

@@ -86,7 +86,7 @@ class Toy(Peer):
     def build(self):
         self.net = torch.nn.Linear(1, 1, bias=False)
         torch.nn.init.zeros_(self.net.weight)
-        self.parts = {"net": self.net}
+        self.parts = {"average": self.net}
 
     def step(self):
         if self.steps == self.stop:
