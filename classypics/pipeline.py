@@ -83,7 +83,7 @@ def _walk(pipe, guided, labels, seeds, sigmas, *, sampler, bf16):
     for sigma, following, (x, x0_hat) in zip(sigmas, sigmas[1:], walk):
         yield float(sigma), x if following == 0 else x0_hat
 
-# %% ../nbs/09_pipeline.ipynb #5de21b5b
+# %% ../nbs/09_pipeline.ipynb #848dfd9d
 def _frames(pipe, guided, labels, seeds, steps: int, *, sampler: str, batch_size: int, bf16: bool) -> Iterator[Frame]:
     "A frame a step, batch after batch."
     known = pipe.denoiser.conditioner.names(labels)
