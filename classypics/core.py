@@ -134,9 +134,9 @@ def picture_grid(
         draw.text((left - GAP, GAP + r * h + (h - GAP - below) / 2), str(text), INK, font, anchor="rm")
     return sheet
 
-# %% ../nbs/00_core.ipynb #f627acfa
+# %% ../nbs/00_core.ipynb #7d8b7681
 def gif(frames, *, scale: int = 1) -> bytes:
-    "PIL images as a film, a tenth of a second each and two for the last, enlarged without blur: the bytes of a GIF file."
+    "PIL images as the bytes of a GIF: a tenth of a second each and two for the last, enlarged without blur."
     first, *others = (f.convert("RGB").resize((f.width * scale, f.height * scale), Image.NEAREST) for f in frames)
     file, times = io.BytesIO(), [100] * len(others) + [2000]
     first.save(file, "gif", save_all=True, append_images=others, duration=times, loop=0)

@@ -328,7 +328,7 @@ def _compare(studio, picture: Picture) -> None:
         found = sentence(e)
     studio.tell("compared", picture, found)
 
-# %% ../nbs/12_panel.ipynb #cf2d9d24
+# %% ../nbs/12_panel.ipynb #904917a5
 class Studio:
     "Models, drawings and their history, without a screen: `tell(word, *facts)` hears what happens."
 
@@ -373,13 +373,15 @@ class Studio:
         return self.pipelines[model]
 
     def _start(self, name: str, about, job, *, instead: bool = False) -> bool:
-        def guarded(stopped):
-            try:
-                job(stopped)
-            except Exception as e:
-                self.tell("failed", name, about, sentence(e))
+        return self.worker.start(name, lambda stopped: _guarded(self, name, about, job, stopped), instead=instead)
 
-        return self.worker.start(name, guarded, instead=instead)
+# %% ../nbs/12_panel.ipynb #3df8b4d0
+def _guarded(studio: Studio, name: str, about, job, stopped) -> None:
+    "Do `job`; whatever goes wrong is told and not raised, for nobody would hear it in a thread."
+    try:
+        job(stopped)
+    except Exception as e:
+        studio.tell("failed", name, about, sentence(e))
 
 # %% ../nbs/12_panel.ipynb #48aa583b
 def picture_html(png: bytes, text: str, *, side: int) -> str:
@@ -532,7 +534,7 @@ class Choices(dict):
         "Whether one of each is wanted somewhere."
         return any(c.widget.value == c.all for c in self.values())
 
-# %% ../nbs/12_panel.ipynb #7d924853
+# %% ../nbs/12_panel.ipynb #f20a9e3c
 MOST_PICTURES, MOST_SEED = 64, 2**31 - 1  # of each; so that a browser keeps it
 
 
@@ -547,7 +549,7 @@ def _named(kind, name: str, hint: str, **options):
     "A widget with its name beside it or on it."
     return kind(description=name, tooltip=hint, **options)
 
-
+# %% ../nbs/12_panel.ipynb #22e60ac4
 class Controls:
     "All that is set before a drawing; out of range is not possible."
 
@@ -657,7 +659,7 @@ class Screen:
         self.download.value = download_html(name, data, number=next(self._saved))
         self.say(f"{name} is on its way to your downloads")
 
-# %% ../nbs/12_panel.ipynb #4dcd0b90
+# %% ../nbs/12_panel.ipynb #bc8a4cc2
 def _opened(panel, model: str, pipe: Pipeline) -> None:
     panel.model = model
     panel.controls.fit(pipe, panel.class_changed)
@@ -690,7 +692,7 @@ def _drawn(panel, drawing: Drawing) -> None:
     done = f"{_many(n, 'picture')} in {drawing.seconds:.1f} s. Choose one to see it large."
     panel.say(done if n == drawing.asked else f"Cancelled: {n} of {drawing.asked} pictures were finished.")
 
-
+# %% ../nbs/12_panel.ipynb #c3a33093
 def _failed(panel, doing: str, about, why: str) -> None:
     if doing == "loading":
         panel.wanted = False

@@ -935,7 +935,7 @@ def _score_table(scores: dict) -> str:
     notes = "".join(f"<p>{html.escape(n)}</p>" for n in scores["notes"])
     return f"<table><tr>{cells(scores['columns'], 'th')}</tr>{rows}</table>{notes}"
 
-# %% ../nbs/11_recipe.ipynb #25608420
+# %% ../nbs/11_recipe.ipynb #c32a78ea
 def _sections(folder: Path, run: str, more: str) -> list[str]:
     "The page's parts, from whatever lies in the folder; `run` is how a terminal calls the model."
     grids, log = sorted((folder / "samples").glob("[0-9]*.png")), read_log(folder / "log.csv")
@@ -964,7 +964,7 @@ def _sections(folder: Path, run: str, more: str) -> list[str]:
         parts.append(f"<h2>Recipe</h2><pre>{html.escape((folder / 'recipe.yaml').read_text(encoding='utf-8'))}</pre>")
     return parts
 
-
+# %% ../nbs/11_recipe.ipynb #d105679a
 def report(
     folder,  # of a run
     *,
