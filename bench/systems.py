@@ -238,7 +238,7 @@ class Diffusers(Peer):
 
 
 class DiffusersOurs(Diffusers):
-    "The same class of net, loss and sampler, with the trial's width, batch, rate, average and precision, and our `fit`."
+    "The same class of net, loss and sampler, at the trial's width, batch, rate, average and precision, by our `fit`."
 
     batch, unit = 64, 2
     trained = "widths 32, 64, Muon 3e-3 with decay to zero, batch 64, bf16 where the trial has it"
