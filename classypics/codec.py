@@ -117,7 +117,7 @@ class SpaceToDepth(Codec):
 
     bounds = Pixels.bounds
 
-# %% ../nbs/05_vae.ipynb #a5eb1064
+# %% ../nbs/05_vae.ipynb #c5acf66c
 def _norm(width: int) -> nn.GroupNorm:
     return nn.GroupNorm(width // 16 if width % 16 == 0 else 1, width)  # groups of 16 channels are the fast ones
 

@@ -30,7 +30,7 @@ def _judged(pictures: torch.Tensor) -> torch.Tensor:
         raise TypeError(f"pictures are judged as bytes (see to_uint8), not as {pictures.dtype}")
     return to_float(pictures)
 
-# %% ../nbs/10_metrics.ipynb #9a2b9d9c
+# %% ../nbs/10_metrics.ipynb #f75b58a7
 def _at_most_64(x: torch.Tensor) -> torch.Tensor:
     "Pictures (B,C,H,W) shrunk to about 64 pixels where they have 96 or more; below 8 an `InputError`."
     if min(x.shape[2:]) < 8:
@@ -38,7 +38,7 @@ def _at_most_64(x: torch.Tensor) -> torch.Tensor:
         raise InputError(f"pictures of {size} are too small to judge; it takes 8x8, so choose a larger --size")
     return F.avg_pool2d(x, max(1, round(min(x.shape[2:]) / 64)))
 
-# %% ../nbs/10_metrics.ipynb #9d7b88a0
+# %% ../nbs/10_metrics.ipynb #5f5503a5
 class FeatureNet(nn.Module):
     "A small classifier whose last hidden layer, (B, num_features), is what the scores look at; any size from 8x8."
 
