@@ -32,7 +32,7 @@ lab: environment
 	@mkdir -p data outputs; \
 	CLASSYPICS_DATA="$$(cd "$${CLASSYPICS_DATA:-data}" && pwd)" \
 	CLASSYPICS_OUTPUTS="$$(cd "$${CLASSYPICS_OUTPUTS:-outputs}" && pwd)" \
-	.venv/bin/jupyter lab --LabApp.default_url=/lab/tree/nbs/00_core.ipynb --LabApp.extension_manager=readonly \
+	.venv/bin/jupyter lab --LabApp.default_url=/lab/tree/nbs/index.ipynb --LabApp.extension_manager=readonly \
 	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.news_url=None
 
 export: environment
