@@ -148,8 +148,7 @@ A_PATH = re.compile(rf"(?<![\w.:/\\~-])/(?:{TOPS})/[\w.-]+|\b[A-Z]:\\\\?\w+")
 A_KEY = re.compile(r"\bhf_[A-Za-z0-9]{20,}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[opsur]_[A-Za-z0-9]{20,}|\bAKIA[0-9A-Z]{16}\b"
                    r"|-----BEGIN [A-Z ]*PRIVATE KEY")
 A_CLOCK = re.compile(r"Wall time:|CPU times:|\d(?:it/s|s/it)\b|\d%\|")
-MOST_BYTES, MOST_LINES, MOST_WIDE = 500_000, 45, 120  # lines of code: without blank ones and comments
-MOST_PLAIN = 40  # lines of code in a cell that is not exported
+MOST_BYTES, MOST_LINES, MOST_WIDE = 500_000, 40, 120  # lines of code: without blank ones and comments
 
 
 def found(text: str) -> list[str]:
@@ -167,13 +166,11 @@ def test_notebook_is_presentable(notebook):
         complaints.append(f"{notebook.relative_to(ROOT)} holds saved widget state")
     for where, cell in cells(notebook):
         code = [ln for ln in source(cell).splitlines() if ln.strip() and not ln.strip().startswith("#")]
+        if cell["cell_type"] == "code" and len(code) > MOST_LINES:
+            complaints.append(f"{where} has {len(code)} lines of code, over {MOST_LINES}")
         if re.match(r"\s*#\|\s*export", source(cell)):
-            if len(code) > MOST_LINES:
-                complaints.append(f"{where} exports {len(code)} lines, over {MOST_LINES}")
             complaints += [f"{where} exports a line of {len(ln)} characters, over {MOST_WIDE}: {ln.strip()[:40]}"
                            for ln in code if len(ln) > MOST_WIDE]
-        elif cell["cell_type"] == "code" and len(code) > MOST_PLAIN:
-            complaints.append(f"{where} has {len(code)} lines of code, over {MOST_PLAIN}")
         for o in cell.get("outputs", []):
             if WIDGET in o.get("data", {}):
                 complaints.append(f"{where} shows a widget, which reopens dead")
