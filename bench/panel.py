@@ -1,13 +1,16 @@
 """How quick the panel feels: the page of `classypics panel` in a headless Chromium, and 600 drawings by script.
 
-    .venv/bin/python bench/panel.py
+    .venv/bin/python bench/panel.py             both, in two to three minutes
+    .venv/bin/python bench/panel.py page        the page alone
+    .venv/bin/python bench/panel.py drawings    the drawings alone, without a browser
 
-It takes two to three minutes. Times are seen from within the browser, as medians of several tries.
+Times are seen from within the browser, as medians of several tries.
 """
 
 import os, resource, shutil, socket, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
+import torch
 from playwright.sync_api import sync_playwright
 
 from classypics.panel import Panel
@@ -79,6 +82,12 @@ def memory() -> float:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
 
 
+def held(history) -> float:
+    "Megabytes of a panel's history: its pictures as PNG files, and what is known of each."
+    parts = [(p.png, p, vars(p), p.settings, vars(p.settings), p.settings.asked) for d in history for p in d.pictures]
+    return sum(sys.getsizeof(part) for picture in parts for part in picture) / 1e6
+
+
 def by_script():
     "500 drawings and 100 that are cancelled, without a browser."
     panel, drawn, lost, stuck, shares, after_50 = Panel(Pipeline.from_pretrained("fashion-mnist")), 0, 0, 0, [], 0.0
@@ -98,17 +107,19 @@ def by_script():
             if len(last.pictures) == 16:
                 shares.append(last.shown / last.seconds)
         if drawn == 50 and not after_50:
-            after_50 = memory()
+            after_50, kept = memory(), len(panel.studio.history)
+    grown, history = memory() - after_50, held(panel.studio.history[kept:])
     row("the panel's own share of drawing 16", 100 * statistics.median(shares), 10, "%")
-    row("500 drawings, 100 cancels: memory grows by", memory() - after_50, 20, "MB")
+    row("500 drawings, 100 cancels: memory grows by", grown, 20, "MB")
+    print(f"... of this the history, which is meant to grow {history:5.2f} MB, and the rest {grown - history:.2f} MB")
     row("... controls that got stuck", stuck, 0, "")
     row("... drawings that lost pictures", lost, 0, "")
 
 
-def main():
+def by_browser():
+    "The page of `classypics panel`, as somebody in front of it has it."
     if not CHROMIUM:
         sys.exit("there is no Chromium on this computer (Debian: apt-get install chromium)")
-    print(f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores")
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -134,7 +145,16 @@ def main():
     finally:
         served.terminate()
         served.wait()
-    by_script()
+
+
+def main():
+    parts = {"page": by_browser, "drawings": by_script}
+    if unknown := set(sys.argv[1:]) - set(parts):
+        sys.exit(f"there is no part {', '.join(unknown)}; parts: {', '.join(parts)}")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    print(f"{cores} cores, {torch.get_num_threads()} threads of torch")
+    for part in sys.argv[1:] or parts:
+        parts[part]()
 
 
 if __name__ == "__main__":

@@ -117,9 +117,9 @@ class SpaceToDepth(Codec):
 
     bounds = Pixels.bounds
 
-# %% ../nbs/05_vae.ipynb #ef64d9f1
+# %% ../nbs/05_vae.ipynb #c5acf66c
 def _norm(width: int) -> nn.GroupNorm:
-    return nn.GroupNorm(math.gcd(8, width), width)
+    return nn.GroupNorm(width // 16 if width % 16 == 0 else 1, width)  # groups of 16 channels are the fast ones
 
 
 class _Residual(nn.Module):

@@ -30,17 +30,29 @@ def _judged(pictures: torch.Tensor) -> torch.Tensor:
         raise TypeError(f"pictures are judged as bytes (see to_uint8), not as {pictures.dtype}")
     return to_float(pictures)
 
-# %% ../nbs/10_metrics.ipynb #fecc06dc
+# %% ../nbs/10_metrics.ipynb #f75b58a7
+def _at_most_64(x: torch.Tensor) -> torch.Tensor:
+    "Pictures (B,C,H,W) shrunk to about 64 pixels where they have 96 or more; below 8 an `InputError`."
+    if min(x.shape[2:]) < 8:
+        size = "x".join(map(str, x.shape[2:]))
+        raise InputError(f"pictures of {size} are too small to judge; it takes 8x8, so choose a larger --size")
+    return F.avg_pool2d(x, max(1, round(min(x.shape[2:]) / 64)))
+
+# %% ../nbs/10_metrics.ipynb #5f5503a5
 class FeatureNet(nn.Module):
     "A small classifier whose last hidden layer, (B, num_features), is what the scores look at; any size from 8x8."
 
-    # channels: 1 or 3; columns: {column: value names in label order}, where a list of names is the one column "class"
-    def __init__(self, channels: int, columns, *, num_features: int = 64):
+    def __init__(
+        self,
+        channels: int,  # 1 or 3
+        columns,  # {column: value names in label order}; a list of names is the one column "class"
+        *,
+        num_features: int = 64,
+    ):
         super().__init__()
         columns = columns if isinstance(columns, dict) else {"class": columns}
         self.columns = {column: tuple(values) for column, values in columns.items()}
-        self.num_features, self.frozen = num_features, False
-        self.name = f"FeatureNet-{num_features}"
+        self.num_features, self.name, self.frozen = num_features, f"FeatureNet-{num_features}", False
         self.stem, self.wide = _block(channels, 16), _block(16, 32)
         self.deep, self.last = _block(32, 32), _block(32, 32)
         self.head = nn.Sequential(nn.Linear(128, num_features), nn.BatchNorm1d(num_features), nn.ReLU())
@@ -48,10 +60,7 @@ class FeatureNet(nn.Module):
 
     def maps(self, x: torch.Tensor) -> list:
         "What its convolutions see in float pictures (B,C,H,W) in [-1, 1]: three maps, finest first, with gradients."
-        if min(x.shape[2:]) < 8:
-            size = "x".join(map(str, x.shape[2:]))
-            raise InputError(f"pictures of {size} are too small to judge; it takes 8x8, so choose a larger --size")
-        x = F.avg_pool2d(x, max(1, round(min(x.shape[2:]) / 64)))  # from 96 pixels on it looks at about 64
+        x = _at_most_64(x)
         window = 2 * max(1, round(min(x.shape[2:]) / 32))  # and what is still large shrinks early
         fine = self.stem(x.contiguous(memory_format=torch.channels_last))  # the layout that is fastest to convolve
         middle = self.wide(F.max_pool2d(fine, window))

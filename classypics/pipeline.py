@@ -6,7 +6,7 @@
 __all__ = ['TYPES', 'build', 'Drawn', 'Frame', 'stream', 'shipped', 'models', 'find_model', 'save_pretrained', 'write_config',
            'from_pretrained', 'Pipeline']
 
-# %% ../nbs/09_pipeline.ipynb #7f03c6a7
+# %% ../nbs/09_pipeline.ipynb #0c868875
 import json, math
 from dataclasses import dataclass
 from importlib import resources
@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from .codec import DiffusersKL, KLAutoencoder, Pixels, SpaceToDepth, VQAutoencoder
 from .core import InputError, generator, outputs_root, replacing, resolve_device, to_pil, to_uint8, unknown
-from .denoiser import Attributes, ClassLabels, Denoiser, Guided
+from .denoiser import Attributes, ClassLabels, Denoiser, Guided, check_labels
 from .sample import SAMPLERS
 from .schedule import Discrete, Flow, LogNormal
 from .unet import UNet
@@ -83,7 +83,7 @@ def _walk(pipe, guided, labels, seeds, sigmas, *, sampler, bf16):
     for sigma, following, (x, x0_hat) in zip(sigmas, sigmas[1:], walk):
         yield float(sigma), x if following == 0 else x0_hat
 
-# %% ../nbs/09_pipeline.ipynb #95eec856
+# %% ../nbs/09_pipeline.ipynb #848dfd9d
 def _frames(pipe, guided, labels, seeds, steps: int, *, sampler: str, batch_size: int, bf16: bool) -> Iterator[Frame]:
     "A frame a step, batch after batch."
     known = pipe.denoiser.conditioner.names(labels)
@@ -107,7 +107,7 @@ def stream(
     bf16: bool = False,  # faster on some machines; pictures then differ a little with the batch
 ) -> Iterator[Frame]:
     "Draw, giving a `Frame` after every step of every batch; wrong input is an `InputError` at once."
-    default = self.config["defaults"]
+    default, rows = self.config["defaults"], isinstance(class_labels, torch.Tensor)
     steps = default["num_inference_steps"] if num_inference_steps is None else num_inference_steps
     scale = default["guidance_scale"] if guidance_scale is None else guidance_scale
     for name, value in {"num_images": num_images, "num_inference_steps": steps, "batch_size": batch_size}.items():
@@ -119,9 +119,8 @@ def stream(
         raise InputError(f"guidance_scale must be 0 or more, not {scale}")
     if (sampler := sampler or default["sampler"]) not in SAMPLERS:
         raise unknown("sampler", sampler, SAMPLERS)
-    rows = isinstance(class_labels, torch.Tensor)
     labels = class_labels if rows else self.denoiser.conditioner.parse(class_labels)
-    self.denoiser.conditioner.check(labels)
+    check_labels(labels, self.denoiser.conditioner.columns)
     again = len(labels) * num_images if rows else num_images  # where k starts again
     labels = labels.repeat_interleave(num_images, 0).to(self.device)
     seeds = [seed + k % again for k in range(len(labels))]

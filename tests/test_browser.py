@@ -3,7 +3,7 @@
 Pictures of every state go to outputs/screenshots/. Where there is no Chromium, all of it is skipped.
 """
 
-import csv, io, json, os, re, shutil, socket, subprocess, sys, time, zipfile
+import contextlib, csv, io, json, os, re, shutil, signal, socket, subprocess, sys, time, zipfile
 from pathlib import Path
 
 import pytest
@@ -60,15 +60,22 @@ def ended(process):
         process.kill()
 
 
-@pytest.fixture(scope="module")
-def page_address(place):
+@contextlib.contextmanager
+def serving(place, *model):
+    "The page's address, and its program."
     code = "from classypics.cli import main; main()"
-    command = [sys.executable, "-c", code, "panel", "--port", str(a_port()), "--no-browser"]
+    command = [sys.executable, "-c", code, "panel", *model, "--port", str(a_port()), "--no-browser"]
     served = subprocess.Popen(command, cwd=place, env=environment(place), stdout=subprocess.PIPE, text=True,
                               stdin=subprocess.DEVNULL)
     line = served.stdout.readline()
-    yield re.search(r"http://\S+", line)[0]
+    yield re.search(r"http://\S+", line)[0], served
     ended(served)
+
+
+@pytest.fixture(scope="module")
+def page_address(place):
+    with serving(place) as (address, _):
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +112,7 @@ def context(tmp_path_factory):
         context = p.chromium.launch_persistent_context(
             str(tmp_path_factory.mktemp("browser")), executable_path=CHROMIUM, headless=True, args=FLAGS,
             viewport={"width": 1100, "height": 900}, permissions=["clipboard-read", "clipboard-write"])
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         yield context
         context.close()
 
@@ -429,12 +436,42 @@ def test_a_second_visitor(context, page_address):
     second.page.close()
 
 
-def test_a_lost_kernel_is_said(context, lab_address):
+def lost(visit) -> str:
+    "What is said once the way to Python is cut."
+    visit.page.wait_for_selector(".classypics:is(.jupyter-widgets-disconnected, .cp-lost)")
+    visit.shot("lost")
+    return visit.page.evaluate("getComputedStyle(document.querySelector('.classypics'), '::before').content")
+
+
+def test_a_restarted_kernel_is_said(context, lab_address):
     visit = Visit(context, "lab", lab_address)
     visit.page.evaluate("""async () => { for (const w of window.jupyterapp.shell.widgets('main'))
         if (w.context?.path === 'panel.ipynb') await w.context.sessionContext.session.kernel.restart() }""")
-    visit.page.wait_for_selector(".classypics.jupyter-widgets-disconnected")
-    said = visit.page.evaluate("getComputedStyle(document.querySelector('.classypics'), '::before').content")
-    visit.shot("lost")
-    assert "run this cell again" in said
+    assert "run this cell again" in lost(visit)
+    visit.page.close()
+
+
+def processes_of(kernel: str) -> list[int]:
+    "Those that were started with the kernel's file."
+    started = {int(p.parent.name): p for p in Path("/proc").glob("[0-9]*/cmdline")}
+    return [number for number, line in started.items() if f"kernel-{kernel}.json".encode() in line.read_bytes()]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked for as Linux shows them")
+def test_a_dead_kernel_behind_the_page_is_said_and_a_reload_helps(context, page_address):
+    visit = Visit(context, "page", page_address)
+    (process,) = processes_of(json.loads(visit.page.locator("#jupyter-config-data").text_content())["kernelId"])
+    os.kill(process, signal.SIGKILL)
+    assert "load this page again" in lost(visit)
+    visit.page.reload()
+    visit.says("Choose, then press Generate")
+    assert visit.generate(number=8).count() == 8
+    visit.page.close()
+
+
+def test_a_page_whose_program_has_ended_says_so(context, place):
+    with serving(place, "fashion-mnist") as (address, served):
+        visit = Visit(context, "page", address)
+        ended(served)
+        assert "start classypics panel again" in lost(visit)
     visit.page.close()

@@ -148,7 +148,7 @@ A_PATH = re.compile(rf"(?<![\w.:/\\~-])/(?:{TOPS})/[\w.-]+|\b[A-Z]:\\\\?\w+")
 A_KEY = re.compile(r"\bhf_[A-Za-z0-9]{20,}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[opsur]_[A-Za-z0-9]{20,}|\bAKIA[0-9A-Z]{16}\b"
                    r"|-----BEGIN [A-Z ]*PRIVATE KEY")
 A_CLOCK = re.compile(r"Wall time:|CPU times:|\d(?:it/s|s/it)\b|\d%\|")
-MOST_BYTES, MOST_LINES, MOST_WIDE = 500_000, 45, 120  # lines of code: without blank ones and comments
+MOST_BYTES, MOST_LINES, MOST_WIDE = 500_000, 40, 120  # lines of code: without blank ones and comments
 
 
 def found(text: str) -> list[str]:
@@ -166,9 +166,9 @@ def test_notebook_is_presentable(notebook):
         complaints.append(f"{notebook.relative_to(ROOT)} holds saved widget state")
     for where, cell in cells(notebook):
         code = [ln for ln in source(cell).splitlines() if ln.strip() and not ln.strip().startswith("#")]
+        if cell["cell_type"] == "code" and len(code) > MOST_LINES:
+            complaints.append(f"{where} has {len(code)} lines of code, over {MOST_LINES}")
         if re.match(r"\s*#\|\s*export", source(cell)):
-            if len(code) > MOST_LINES:
-                complaints.append(f"{where} exports {len(code)} lines, over {MOST_LINES}")
             complaints += [f"{where} exports a line of {len(ln)} characters, over {MOST_WIDE}: {ln.strip()[:40]}"
                            for ln in code if len(ln) > MOST_WIDE]
         for o in cell.get("outputs", []):
@@ -203,6 +203,153 @@ def test_links_lead_somewhere():
                   for target in links(source(cell), notebook.parent)]
     refuse(complaints + [f"{page.relative_to(ROOT)} links to {target}, which is not there" for page in PAGES
                          for target in links(page.read_text(encoding="utf-8"), page.parent)])
+
+
+# --- a lesson is a lesson ---
+
+SOLUTIONS, INDEX = NBS / "solutions", NBS / "index.ipynb"
+PARTS = ["All together", "Three things to remember", "Exercises"]  # in this order, each once, at the end
+COLAB = "https://colab.research.google.com/github/classypics/classypics/blob/main/nbs/"
+GUARD = 'if "google.colab" in sys.modules:'
+
+a_lesson = pytest.mark.parametrize("notebook", lessons(), ids=lambda p: p.stem)
+
+
+def headings(notebook: Path):
+    "Each heading of a notebook as (level, text, words that lead a person to its cell)."
+    for where, cell in cells(notebook):
+        if cell["cell_type"] == "markdown":
+            prose = re.sub(r"^```.*?^```", "", source(cell), flags=re.DOTALL | re.MULTILINE)
+            yield from ((len(m[1]), m[2].strip(), where) for m in re.finditer(r"^(#+) +(.+)$", prose, re.MULTILINE))
+
+
+def exercises(notebook: Path) -> dict[str, str]:
+    "The exercises of a lesson, or of its solutions: heading -> where it stands."
+    return {text: where for level, text, where in headings(notebook) if level == 3 and text.startswith("Exercise")}
+
+
+def misnumbered(notebook: Path) -> list[str]:
+    "Complaints about exercises that are not called 'Exercise N: title' with N from 1 on."
+    return [f"{where}: '{text}' should be 'Exercise {n}: a title'" for n, (text, where)
+            in enumerate(exercises(notebook).items(), 1) if not re.fullmatch(rf"Exercise {n}: \S.*", text)]
+
+
+def lacking(notebook: Path, following: Path | None) -> list[str]:
+    "What a lesson should have and has not."
+    name, found, top = notebook.relative_to(ROOT), list(headings(notebook)), source(read(notebook)["cells"][0])
+    complaints = []
+    if not re.match(rf"# {notebook.name[:2]} · \S.*\n\n> \S.*(\n|$)", top):
+        complaints.append(f"{name}, cell 0: begins with '# {notebook.name[:2]} · Title', then '> ' and a subtitle")
+    complaints += [f"{where}: '{text}' is a second title" for level, text, where in found[1:] if level == 1]
+    parts = [text for level, text, _ in found if level == 2 and text in PARTS]
+    if parts != PARTS:
+        complaints.append(f"{name} should end in {', '.join(PARTS)}, each once; it has {', '.join(parts) or 'none'}")
+    if not 2 <= len(exercises(notebook)) <= 4:
+        complaints.append(f"{name} has {len(exercises(notebook))} exercises ('### Exercise 1: title'), not two to four")
+    prose = "\n".join(source(c) for c in read(notebook)["cells"] if c["cell_type"] == "markdown")
+    if following and f"]({following.name})" not in prose:
+        complaints.append(f"{name} does not link to the next lesson, {following.name}")
+    if exercises(notebook) and f"](solutions/{notebook.stem}.ipynb)" not in prose:
+        complaints.append(f"{name} does not link to its solutions, solutions/{notebook.stem}.ipynb")
+    return complaints + misnumbered(notebook)
+
+
+@a_lesson
+def test_a_lesson_has_its_parts(notebook):
+    refuse(lacking(notebook, next(iter(lessons()[lessons().index(notebook) + 1 :]), None)))
+
+
+@pytest.mark.parametrize("notebook", [INDEX, *lessons()], ids=lambda p: p.stem)
+def test_a_lesson_opens_in_colab(notebook):
+    found = list(cells(notebook))
+    code = [source(c) for _, c in found if c["cell_type"] == "code" and "default_exp" not in source(c)]
+    complaints = [] if f"]({COLAB}{notebook.name})" in source(found[0][1]) else [
+        f"{found[0][0]}: has no badge that leads to {COLAB}{notebook.name}"]
+    if not code or GUARD not in code[0]:
+        complaints.append(f"{notebook.relative_to(ROOT)}: its first code cell is not the one that begins `{GUARD}`")
+    complaints += [f"{where} installs something, unasked" for where, cell in found if cell["cell_type"] == "code"
+                   and re.search(r"^\s*[!%].*\bpip\b|(system|run|call)\(.*\bpip\b", source(cell), re.MULTILINE)
+                   and GUARD not in source(cell)]
+    refuse(complaints)
+
+
+def unsolved(lesson: Path, solution: Path) -> list[str]:
+    "Where the exercises of a lesson and their solutions part."
+    theirs, ours, complaints = exercises(lesson), exercises(solution), misnumbered(solution)
+    complaints += [f"{where}: '{text}' is not solved in {solution.relative_to(ROOT)}"
+                   for text, where in theirs.items() if text not in ours]
+    complaints += [f"{where}: '{text}' solves no exercise of {lesson.relative_to(ROOT)}"
+                   for text, where in ours.items() if text not in theirs]
+    title = source(read(lesson)["cells"][0]).partition("\n")[0].removeprefix("# ")
+    if not source(read(solution)["cells"][0]).startswith(f"# Solutions to {title}\n"):
+        complaints.append(f"{solution.relative_to(ROOT)}, cell 0: begins with '# Solutions to {title}'")
+    code, at = {}, None
+    for _, cell in cells(solution):
+        if cell["cell_type"] == "markdown":
+            at = next((text for text in ours if f"### {text}" in source(cell).splitlines()), at)
+        else:
+            code[at] = code.get(at, "") + source(cell) + "\n"
+    if not re.search(r"^\s*(from|import) classypics", "\n".join(code.values()), re.MULTILINE):
+        complaints.append(f"{solution.relative_to(ROOT)} does not import the package")
+    return complaints + [f"{where}: '{text}' has no assert" for text, where in ours.items()
+                         if not re.search(r"\bassert\b|\bassert_close\b", code.get(text, ""))]
+
+
+@a_lesson
+def test_exercises_are_solved(notebook):
+    solution = SOLUTIONS / notebook.name
+    if not solution.exists():
+        refuse([f"{where}: '{text}' is not solved; {solution.relative_to(ROOT)} is not there"
+                for text, where in exercises(notebook).items()] or [f"{solution.relative_to(ROOT)} is not there"])
+    refuse(unsolved(notebook, solution))
+
+
+def test_solutions_have_their_lesson():
+    names = {p.name for p in lessons()}
+    refuse([f"{p.relative_to(ROOT)} belongs to no lesson" for p in sorted(SOLUTIONS.glob("*.ipynb"))
+            if p.name not in names])
+
+
+def test_the_index_knows_every_lesson():
+    prose = "\n".join(source(c) for c in read(INDEX)["cells"] if c["cell_type"] == "markdown")
+    rows = re.findall(r"^\| \[(\d\d) · [^\]]+\]\(([^)]+)\) \| \S.*\? \| \d+ \|$", prose, re.MULTILINE)
+    assert [name for _, name in rows] == [p.name for p in lessons()], "the course map in nbs/index.ipynb"
+    assert all(name.startswith(number) for number, name in rows)
+
+
+def test_the_lesson_checks_see_what_they_look_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+
+    def written(name, *texts):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        kinds = [("code", t[3:]) if t.startswith("py ") else ("markdown", t) for t in texts]
+        path.write_text(json.dumps({"cells": [{"cell_type": kind, "source": text} for kind, text in kinds]}))
+        return path
+
+    top, end = "# 03 · Noise\n\n> All of it.\n\nText.", [f"## {part}" for part in PARTS]
+    one, two = "### Exercise 1: Add\n\nDo.", "### Exercise 2: Take away\n\nDo it. [How](solutions/03_noise.ipynb)"
+    lesson = written("03_noise.ipynb", top, *end, one, "py 1", two, "Next: [04](04_train.ipynb)")
+    assert not lacking(lesson, tmp_path / "04_train.ipynb") and not lacking(lesson, None)
+    assert "04_more.ipynb" in " ".join(lacking(lesson, tmp_path / "04_more.ipynb"))
+    for broken, word in [
+        ((top[2:], *end, one, two), "begins with"),
+        ((top, end[1], end[0], end[2], one, two), "should end in"),
+        ((top, *end, two.replace("2", "1")), "not two to four"),
+        ((top, *end, one, two.replace("2", "3")), "should be 'Exercise 2: "),
+        ((top, "# More", *end, one, two), "a second title"),
+        ((top, *end, one, two[:24]), "its solutions"),
+    ]:
+        said = lacking(written("03_noise.ipynb", *broken), None)
+        assert len(said) == 1 and word in said[0], said
+    lesson = written("03_noise.ipynb", top, *end, one, two)
+    solved = ["# Solutions to 03 · Noise\n", one, "py import classypics\nassert 1", two, "py assert 1 - 1 == 0"]
+    assert not unsolved(lesson, written("solutions/03_noise.ipynb", *solved))
+    for i, text, word in [(0, "# Solutions", "begins with"), (1, "### Exercise 1: Ad", "is not solved"),
+                          (1, "### Exercise 1: Ad", "solves no exercise"), (4, "py 1", "has no assert"),
+                          (2, "py assert 1", "import the package")]:
+        other = written("solutions/03_noise.ipynb", *solved[:i], text, *solved[i + 1 :])
+        assert word in " ".join(unsolved(lesson, other)), (word, unsolved(lesson, other))
 
 
 def test_the_checks_see_what_they_look_for():

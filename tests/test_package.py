@@ -1,6 +1,6 @@
 """The package as a whole: what imports what, what it asks for, how it is built."""
 
-import ast, configparser, importlib, re, shutil, subprocess, sys, zipfile
+import ast, configparser, importlib, json, re, shutil, subprocess, sys, zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from refresh import ROOT, lessons, read, source
+from test_notebooks import cells, refuse
 
 PACKAGE = ROOT / "classypics"
 MODULES = sorted(p for p in PACKAGE.glob("*.py") if not p.stem.startswith("_"))
@@ -65,6 +66,41 @@ def test_a_module_imports_only_earlier_lessons(module):
         if package == "classypics" and not imported.startswith("_") and theirs >= lesson[module.stem]:
             wrong.append(f"classypics/{module.name}:{line} ({lesson[module.stem]}) imports {name} ({theirs})")
     assert not wrong, "\n".join(wrong)
+
+
+def out_of_order(notebook: Path, number: str, lesson: dict[str, str]) -> list[str]:
+    "The imports in code cells of `notebook` that lesson `number` may not make yet."
+    home, wrong = importlib.import_module("classypics")._HOME, []
+    for where, cell in cells(notebook):
+        if cell["cell_type"] != "code":
+            continue
+        for name, _ in imports(ast.walk(ast.parse(source(cell)))):
+            package, _, imported = name.partition(".")
+            imported = home.get(imported, imported).split(".")[0]
+            theirs = "" if imported.startswith("_") else lesson.get(imported, "no lesson")
+            if package == "classypics" and imported and theirs[:2] >= number:
+                wrong.append(f"{where} imports {name} ({theirs})")
+    return wrong
+
+
+@pytest.mark.parametrize("notebook", lessons(), ids=lambda p: p.stem)
+def test_a_lesson_imports_only_earlier_lessons(notebook):
+    refuse(out_of_order(notebook, notebook.name[:2], exported_by()))
+
+
+@pytest.mark.parametrize("notebook", sorted((ROOT / "nbs/solutions").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_a_solution_imports_no_later_lesson(notebook):
+    refuse(out_of_order(notebook, f"{int(notebook.name[:2]) + 1:02}", exported_by()))
+
+
+def test_the_order_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr("test_notebooks.ROOT", tmp_path)
+    lesson = {"core": "00_core", "train": "04_train", "unet": "06_unet"}
+    for code, wrong in [("from classypics.core import budget", 0), ("import classypics.unet", 1),
+                        ("def f():\n    from classypics import UNet, InputError", 1), ("import classypics", 0),
+                        ("from classypics.train import fit", 1)]:
+        (tmp_path / "x.ipynb").write_text(json.dumps({"cells": [{"cell_type": "code", "source": code}]}))
+        assert len(out_of_order(tmp_path / "x.ipynb", "04", lesson)) == wrong, code
 
 
 @a_module

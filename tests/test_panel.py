@@ -106,6 +106,31 @@ def test_clicks_from_many_threads_start_one_job():
     assert ran == [1] and not worker.doing
 
 
+def test_a_worker_keeps_one_thread_and_survives_mistakes(caplog):
+    threads, begun = set(), []
+
+    def idle():
+        if not begun:
+            begun.append(worker.start("more", lambda stopped: threads.add(threading.current_thread())))
+        raise KeyError("in idle")
+
+    worker = Worker(idle)
+    for _ in range(20):
+        assert worker.start("a", lambda stopped: (threads.add(threading.current_thread()), 1 / 0))
+        worker.wait()
+    assert len(threads) == 1 and begun == [True] and not worker.doing
+    assert sum(r.exc_info[0] is ZeroDivisionError for r in caplog.records) == 20
+
+
+def test_a_stop_before_the_job_has_begun_is_heard():
+    worker, heard = Worker(), []
+    for _ in range(200):
+        worker.start("a", lambda stopped: heard.append(stopped()))
+        worker.stop()
+        worker.wait()
+    assert len(heard) == 200 and not worker.doing  # each was run, and may end at once
+
+
 def test_cancel_keeps_what_is_finished_and_the_controls_come_back():
     panel = opened()
     panel.controls.count.value = 48
@@ -129,6 +154,25 @@ def test_cancel_keeps_what_is_finished_and_the_controls_come_back():
     panel.generate()
     finish(panel)
     assert len(panel.studio.history) == 2 and panel.gallery.value.count("<img") == 1
+
+
+def test_a_finished_picture_can_be_seen_while_others_are_drawn():
+    panel = opened()
+    panel.controls.count.value = 48
+    hear, seen = panel.studio.tell, []
+
+    def tell(word, *facts):
+        hear(word, *facts)
+        if word == "drawing" and len(facts[0].drawing.pictures) == 16 and not seen:
+            panel.pick.value = f"{facts[0].drawing.number}.7"
+            seen.append(panel.viewer.picture)
+
+    panel.studio.tell = tell
+    panel.generate()
+    finish(panel)
+    (drawing,) = panel.studio.history
+    assert seen == [drawing.pictures[7]] and len(drawing.pictures) == 48
+    assert len(panel.viewer.frames) == 12  # the film followed the drawing
 
 
 def test_live_draws_the_last_that_was_chosen():
@@ -186,12 +230,13 @@ def test_hundreds_of_drawings_leave_no_trace(pipe):
 
 
 def test_what_is_kept_has_an_end(pipe, monkeypatch):
-    monkeypatch.setattr(panels, "MOST_KEPT", 5)
     panel = Panel(pipe)
     panel.controls.count.value, panel.controls.steps.value = 2, 1
     for _ in range(4):
         panel.generate()
         finish(panel)
+        one = sum(len(p.png) for p in panel.studio.history[0].pictures)
+        monkeypatch.setattr(panels, "MOST_KEPT", 2 * one)  # the same settings give the same bytes
     assert [d.number for d in panel.studio.history] == [3, 4] and len(panel.history.options) == 2
     panel.pick.value = "1.0"
     assert "forgotten" in said(panel)
@@ -206,12 +251,13 @@ def test_a_click_shows_film_neighbour_and_code():
     finish(panel)
     panel.pick.value = "1.1"
     finish(panel)
-    assert panel.look.value.count("<img") == 12 and 'type="range"' in panel.look.value
-    assert "pipe(" in panel.code.value and "seed=1" in panel.code.value and "Is it a copy?" in panel.near.value
-    panel.save_gif.click()
+    assert panel.viewer.look.value.count("<img") == 12 and 'type="range"' in panel.viewer.look.value
+    assert "pipe(" in panel.viewer.code.value and "seed=1" in panel.viewer.code.value
+    assert "Is it a copy?" in panel.viewer.near.value
+    panel.viewer.save_gif.click()
     assert 'download="T-shirt%2Ftop-1.gif"' in panel.download.value
     first = panel.download.value
-    panel.save_gif.click()
+    panel.viewer.save_gif.click()
     assert panel.download.value != first  # the same again is a new message, and so a new download
 
 
@@ -223,7 +269,7 @@ def test_more_like_this_takes_the_next_seeds():
     panel.pick.value = "1.0"
     finish(panel)
     choose(panel, "Bag")
-    panel.alike.click()
+    panel.viewer.alike.click()
     finish(panel)
     assert [(p.label, p.settings.seed) for p in panel.studio.history[-1].pictures] == [("Coat", 2), ("Coat", 3)]
     assert panel.controls.seed.value == 2
@@ -236,7 +282,7 @@ def test_history_shows_an_earlier_drawing():
         panel.generate()
         finish(panel)
     assert "Bag" in panel.gallery.value and "Coat" not in panel.gallery.value
-    panel.history.value = 1
+    panel.history.index = 1
     assert "Coat" in panel.gallery.value and "Bag" not in panel.gallery.value
 
 
@@ -256,7 +302,8 @@ def test_the_neighbour_of_a_training_picture_is_itself(outputs):
     (copied, one), (_, other) = told
     assert one.distance == 0 and "may be a copy" in one.verdict
     assert Image.open(io.BytesIO(one.png)).tobytes() == Image.open(io.BytesIO(copied.png)).tobytes()
-    assert other.distance > 0 and one.close <= one.usual
+    training = panel.studio.training["outputs/digits"]
+    assert other.distance > 0 and 0 < training.close < training.usual
 
 
 @pytest.mark.parametrize("change, why", [
@@ -274,7 +321,7 @@ def test_without_the_training_pictures_it_is_said_why(outputs, monkeypatch, chan
     finish(panel)
     panel.pick.value = "1.0"
     finish(panel)
-    assert "Cannot be told" in panel.near.value and why in panel.near.value
+    assert "Cannot be told" in panel.viewer.near.value and why in panel.viewer.near.value
     assert not (outputs.parent / "data").exists()  # nothing was downloaded
 
 
@@ -316,7 +363,8 @@ def test_a_broken_first_model_gives_way_to_the_next(pipe, outputs, monkeypatch):
     (outputs / "bad" / "config.json").write_text("{")
     monkeypatch.setattr(panels, "models", lambda: {"outputs/bad": 0, "outputs/good": 0})
     panel = opened(None)
-    assert panel.model == "outputs/good" and list(panel.controls.columns) == ["class"]
+    assert panel.model == "outputs/good" and list(panel.controls.choices) == ["class"]
+    assert said(panel).startswith("Problem: outputs/bad cannot be opened") and "outputs/good draws" in said(panel)
 
 
 def test_no_models_at_all(outputs, monkeypatch):
@@ -330,6 +378,21 @@ def test_no_models_at_all(outputs, monkeypatch):
 def test_generate_while_a_model_loads_waits_for_it():
     panel = Panel(FASHION)
     panel.controls.generate.click()
+    finish(panel)
+    assert len(panel.studio.history) == 1
+
+
+def test_what_is_wrong_when_a_waiting_drawing_could_begin_is_said(pipe, outputs):
+    renamed(pipe, outputs / "many", [f"kind {k}" for k in range(40)])
+    panel = opened("outputs/many")
+    choose(panel, "knid 3")
+    panel.controls.model.options = ["outputs/many", FASHION]
+    panel.studio.open("outputs/many")
+    panel.controls.generate.click()  # while it loads
+    finish(panel)
+    assert "did you mean 'kind 3'" in said(panel) and not panel.studio.history
+    choose(panel, "kind 3")
+    panel.generate()
     finish(panel)
     assert len(panel.studio.history) == 1
 
@@ -369,7 +432,7 @@ def test_odd_class_names_are_text_and_safe_as_files(pipe, outputs):
     assert [p.label for p in pictures] == ODD
     panel.pick.value = "1.1"
     finish(panel)
-    seen = panel.gallery.value + panel.look.value + panel.code.value
+    seen = panel.gallery.value + panel.viewer.look.value + panel.viewer.code.value
     assert "<script>" not in seen and "&lt;script&gt;" in seen
     (outputs / "all.zip").write_bytes(zipped(pictures))
     with zipfile.ZipFile(outputs / "all.zip") as archive:

@@ -1,0 +1,94 @@
+"""Trials of the recipe at equal minutes: `python bench/recipes.py [--data D] [--minutes M] [--seed S] [TRIAL ...]`.
+
+Each trial is what `plan` chooses with a few decisions pinned or patched. Runs lie in outputs/bench/recipes and are not
+repeated, so a stopped series goes on. The figures end up in bench/recipes.md.
+"""
+
+import argparse, contextlib, functools, math
+from unittest import mock
+
+import torch
+
+from classypics import recipe as recipes
+from classypics import train as loop
+from classypics import unet
+from classypics.core import outputs_root
+from classypics.recipe import Recipe, evaluate, train
+
+FOLDER = outputs_root() / "bench" / "recipes"
+for _mean, _std in ((0.0, 1.2), (-0.8, 1.2), (-0.5, 1.0)):  # of ln(sigma)
+    part = {"type": "LogNormal", "args": {"mean": _mean, "std": _std}}
+    recipes.SCHEDULES[f"log_normal{_mean:+g},{_std:g}"] = part
+
+
+def _adamw():
+    return mock.patch.object(loop, "Muon", functools.partial(torch.optim.AdamW, fused=True))
+
+
+def _groups(groups: int):
+    norm = lambda width, affine=True: torch.nn.GroupNorm(math.gcd(groups, width), width, affine=affine)
+    return mock.patch.object(unet, "_norm", norm)
+
+
+# name: (fields of the recipe, what else to change while it trains and draws)
+TRIALS = {
+    "plan": ({}, ()),
+    "8 groups, AdamW": ({}, (lambda: _groups(8), _adamw)),
+    "AdamW": ({}, (_adamw,)),
+    "1 group, AdamW": ({}, (lambda: _groups(1), _adamw)),
+    "lr 0.002": ({"lr": 2e-3}, ()),
+    "lr 0.006": ({"lr": 6e-3}, ()),
+    "batch 32": ({"batch_size": 32}, ()),
+    "batch 128": ({"batch_size": 128}, ()),
+    "widths 24,48": ({"widths": [24, 48]}, ()),
+    "widths 48,96": ({"widths": [48, 96]}, ()),
+    "widths 64,128": ({"widths": [64, 128]}, ()),
+    "widths 16,32,48": ({"widths": [16, 32, 48]}, ()),
+    "blocks 2": ({"blocks": 2}, ()),
+    "attention 0": ({"attention": 0}, ()),
+    "attention 2": ({"attention": 2}, ()),
+    "average 0.05": ({"average": 0.05}, ()),
+    "average 0.2": ({"average": 0.2}, ()),
+    "dropout 0.2": ({"label_dropout": 0.2}, ()),
+    "v": ({"prediction": "v"}, ()),
+    "flow": ({"prediction": "flow", "schedule": "flow"}, ()),
+    "mean 0": ({"schedule": "log_normal+0,1.2"}, ()),
+    "mean -0.8": ({"schedule": "log_normal-0.8,1.2"}, ()),
+    "std 1": ({"schedule": "log_normal-0.5,1"}, ()),
+    "kl": ({"codec": "kl"}, ()),
+    "kl, latent 8": ({"codec": "kl", "latent": 8}, ()),
+    "kl, factor 2": ({"codec": "kl", "factor": 2}, ()),
+    "vq": ({"codec": "vq"}, ()),
+    "flip": ({"augment": "flip"}, ()),
+    "float32": ({"bf16": False}, ()),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("trials", nargs="*", metavar="TRIAL", help=", ".join(TRIALS))
+    parser.add_argument("--data", default="fashion_mnist")
+    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--num-images", type=int, default=2000)
+    said = parser.parse_args()
+    if not said.trials:
+        parser.print_help()
+    name = said.data.rsplit("/", 1)[-1].partition(".")[0].replace("folder:", "")
+    for trial in said.trials:
+        fields, patches = TRIALS[trial]
+        out = FOLDER / f"{name}, {said.minutes:g} min, {trial}, seed {said.seed}"
+        asked = Recipe(said.data, out=str(out), minutes=said.minutes, seed=said.seed, **fields)
+        with contextlib.ExitStack() as stack:
+            for patch in patches:
+                stack.enter_context(patch())
+            train(asked, resume=True, progress=False)
+            scores = evaluate(out, num_images=said.num_images, progress=False)
+        steps = recipes.read_log(out / "log.csv")[-1]["step"]
+        found = {f.name: f for f in scores.figures}
+        row = [trial, steps, *(found[n].drawn for n in ("FID", "KID", "agreement")), found["FID"].real]
+        print("| " + " | ".join(map(str, row)) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

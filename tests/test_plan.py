@@ -1,0 +1,86 @@
+"`plan` holds from 8x8 grey to 128x128 colour, 2 classes to 102, a minute to ten hours, two slow cores to a GPU."
+
+import dataclasses
+
+import pytest
+import torch
+
+from classypics.core import InputError
+from classypics.data import Data, PictureSet
+from classypics.pipeline import Pipeline
+from classypics.recipe import ENOUGH, Machine, Recipe, operations, plan, probe, read_recipe, train
+
+LAPTOP = Machine("cpu", bf16=False, rate=100.0, memory=6.0)
+GPU = Machine("cuda", bf16=True, rate=300_000.0, memory=80.0)
+
+
+def pictures(n: int, shape: tuple[int, int, int], classes: int) -> Data:
+    labels = torch.arange(n) % classes
+    seen = torch.zeros(1, dtype=torch.uint8).expand(n, *shape)  # their number and shape are what a plan looks at
+    parts = [PictureSet(seen[:k], labels[:k], columns=[f"class {c}" for c in range(classes)]) for k in (n, classes)]
+    return Data("made", *parts, original_sizes=(shape[1:], shape[1:]), skipped={})
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 32, 32), (3, 48, 64), (3, 128, 128)])
+def test_it_fits_minutes_and_memory(shape):
+    for n, classes, minutes, machine in [(204, 102, 1, LAPTOP), (60_000, 2, 600, LAPTOP), (204, 2, 10, GPU)]:
+        data = pictures(n, shape, classes)
+        planned = plan(Recipe("made", minutes=minutes, device="cpu"), data, machine=machine)
+        recipe, case = planned.recipe, (n, classes, minutes, machine)
+        assert not [k for k, v in dataclasses.asdict(recipe).items() if v is None
+                    and k not in ("steps", "image_column", "label_columns")], case
+        assert float(planned.reasons["accumulate"].split("about ")[1].split()[0]) < machine.memory, case
+        assert {"codec", "widths", "accumulate"} <= planned.reasons.keys(), case
+        pipe = Pipeline(planned.config, device="cpu")  # it can be built, and looks at such pictures
+        z = pipe.codec.encode(torch.zeros(1, *shape))
+        assert pipe.denoiser(z, torch.ones(1), torch.zeros(1, 1, dtype=torch.int64)).shape == z.shape, case
+
+
+def test_more_time_or_a_faster_machine_gives_a_wider_net():
+    data = pictures(1000, (1, 28, 28), 10)
+    widths = lambda minutes, rate: plan(Recipe("made", minutes=minutes, device="cpu"), data,
+                                        machine=dataclasses.replace(LAPTOP, rate=rate)).recipe.widths
+    assert widths(1, 100) < widths(20, 100) < widths(600, 100) and widths(20, 100) < widths(20, 3000)
+    assert widths(200, 100) == widths(20, 1000) or widths(200, 100) > widths(20, 100)
+
+
+def test_the_widest_net_that_sees_enough():
+    data, machine = pictures(1000, (1, 28, 28), 10), dataclasses.replace(LAPTOP, rate=400.0)
+    planned = plan(Recipe("made", minutes=10, device="cpu"), data, machine=machine)
+    sees = int(planned.reasons["widths"].split("about ")[1].split()[0].replace(",", ""))
+    net = planned.config["net"]["args"]
+    wider = operations(net | {"widths": [2 * w for w in net["widths"]]}, (4, 14, 14))
+    assert sees >= ENOUGH > sees * operations(net, (4, 14, 14)) / wider
+
+
+def test_what_is_asked_stays_and_steps_are_the_same_everywhere():
+    data = pictures(1000, (1, 28, 28), 10)
+    asked = Recipe("made", steps=10, widths=[8, 24], lr=1e-3, bf16=True, codec="kl", batch_size=10, device="cpu")
+    planned = plan(asked, data, machine=LAPTOP)
+    for name, value in dataclasses.asdict(asked).items():
+        assert value is None or getattr(planned.recipe, name) == value
+    assert not planned.reasons.keys() & {"widths", "bf16", "codec"}
+    one, other = (plan(Recipe("made", steps=10, device="cpu"), data, machine=m).recipe.widths for m in (LAPTOP, GPU))
+    assert one == other
+
+
+def test_short_of_memory_a_batch_is_cut_and_then_refused():
+    data = pictures(1000, (3, 64, 64), 10)
+    heavy = Recipe("made", widths=[64, 128, 192], batch_size=256, codec="pixels", steps=5, device="cpu")
+    cut = plan(heavy, data, machine=dataclasses.replace(LAPTOP, memory=3.0))
+    assert 1 < cut.recipe.accumulate <= 256 and "GB" in cut.reasons["accumulate"]
+    with pytest.raises(InputError, match="GB of memory and 0.5 GB are free.*--size"):
+        plan(heavy, data, machine=dataclasses.replace(LAPTOP, memory=0.5))
+    with pytest.raises(InputError, match="GB of memory"):
+        plan(dataclasses.replace(heavy, accumulate=1), data, machine=dataclasses.replace(LAPTOP, memory=3.0))
+
+
+def test_this_machine_is_measured_and_the_reasons_are_stored(tmp_path):
+    here = probe("cpu")
+    assert here.rate > 0.1 and 0.1 < here.memory < 100_000 and here.device == "cpu"
+    recipe = Recipe("digits", out=str(tmp_path / "run"), steps=2, batch_size=8, widths=[8], num_inference_steps=2)
+    train(recipe, progress=False)
+    lines = (tmp_path / "run" / "recipe.yaml").read_text(encoding="utf-8").splitlines()
+    assert "codec: pixels  # 8x8 pixels are few enough to paint one by one" in lines
+    assert any(line.startswith("accumulate: 1  # ") and "GB" in line for line in lines)
+    assert read_recipe(tmp_path / "run" / "recipe.yaml").widths == [8]
