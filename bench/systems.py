@@ -4,7 +4,8 @@ A system keeps what it needs to go on in its folder. It has
 
     learn(until)             train until `until` seconds of training are spent (inf: to the end), and save
     seconds, seen            spent so far, and pictures seen in them
-    ready(makers)            the net that will draw, to be counted; `makers`: with the sampler of its makers' examples
+    ready(makers)            get ready to draw (`makers`: with the sampler of its makers' examples), and give a module
+                             that is called once an evaluation
     draw(labels, seed)       a picture (bytes) a label
     parameters()             of the net
     trained, drawn, by_makers  how, in words (`by_makers` where that sampler is another one)
@@ -329,7 +330,7 @@ class DenoisingDiffusionPytorch(Peer):
         # fresh noise in every step, its default, wants many steps: with few it is left out
         how = dict(sampling_timesteps=250) if makers else dict(sampling_timesteps=25, ddim_sampling_eta=0.0)
         self.sampler = GaussianDiffusion(net, image_size=self.side, timesteps=1000, **how).eval()
-        return net
+        return net.init_conv  # guidance calls `net.forward`, past every hook; its first layer is asked as often
 
     def sample(self, labels: torch.Tensor) -> torch.Tensor:
         return 2 * self.sampler.sample(labels, cond_scale=6.0, rescaled_phi=0.7) - 1

@@ -142,7 +142,7 @@ def gif(frames, *, scale: int = 1) -> bytes:
     first.save(file, "gif", save_all=True, append_images=others, duration=times, loop=0)
     return file.getvalue()
 
-# %% ../nbs/00_core.ipynb #f915db62
+# %% ../nbs/00_core.ipynb #634cccc1
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D1F", "#000000")
 "Colours of curves and classes, in order: Okabe and Ito's, which the colour-blind tell apart; their yellow darkened."
 
@@ -150,9 +150,8 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8
 def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4, 3), **shared):
     "Figure and axes as `plt.subplots` gives them, in the house style; `size` in inches is that of one of the axes."
     import matplotlib.pyplot as plt
-    from cycler import cycler
 
-    style = {"axes.prop_cycle": cycler(color=PALETTE), "axes.grid": True, "grid.alpha": 0.3, "axes.titlesize": 10}
+    style = {"axes.prop_cycle": plt.cycler(color=PALETTE), "axes.grid": True, "grid.alpha": 0.3, "axes.titlesize": 10}
     style |= {"axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white"}
     with plt.rc_context(style):
         inches = (columns * size[0], rows * size[1])

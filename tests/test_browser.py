@@ -67,9 +67,10 @@ def serving(place, *model):
     command = [sys.executable, "-c", code, "panel", *model, "--port", str(a_port()), "--no-browser"]
     served = subprocess.Popen(command, cwd=place, env=environment(place), stdout=subprocess.PIPE, text=True,
                               stdin=subprocess.DEVNULL)
-    line = served.stdout.readline()
-    yield re.search(r"http://\S+", line)[0], served
-    ended(served)
+    try:
+        yield re.search(r"http://\S+", served.stdout.readline())[0], served
+    finally:
+        ended(served)
 
 
 @pytest.fixture(scope="module")
