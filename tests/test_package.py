@@ -4,7 +4,7 @@ import ast, configparser, importlib, json, re, shutil, subprocess, sys, zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
-import pytest
+import pytest, yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from refresh import ROOT, lessons, read, source
@@ -155,6 +155,14 @@ def test_constraints_fit_the_requirements():
         assert pinned is None or r.specifier.contains(pinned), f"{r.name}=={pinned} in constraints.txt is not {r}"
     unpinned = {canonicalize_name(Requirement(r).name) for r in SETTINGS["requirements"].split()} - versions.keys()
     assert not unpinned, f"constraints.txt says nothing of {sorted(unpinned)}"
+
+
+def test_hooks_are_of_this_computer():
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    for hook in (hook for repo in repos for hook in repo["hooks"]):
+        program = Path(hook["entry"].split()[0])
+        assert program.parent == Path(".venv/bin") and (Path(sys.executable).parent / program.name).exists(), hook
+    assert {(repo["repo"], hook["language"]) for repo in repos for hook in repo["hooks"]} == {("local", "system")}
 
 
 def test_lint():
