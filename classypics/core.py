@@ -142,9 +142,9 @@ def gif(frames, *, scale: int = 1) -> bytes:
     first.save(file, "gif", save_all=True, append_images=others, duration=times, loop=0)
     return file.getvalue()
 
-# %% ../nbs/00_core.ipynb #634cccc1
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8C6D1F", "#000000")
-"Colours of curves and classes, in order: Okabe and Ito's, which the colour-blind tell apart; their yellow darkened."
+# %% ../nbs/00_core.ipynb #60f9d050
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#332288", "#000000")
+"Colours of curves and classes, in order: Okabe and Ito's, which the colour-blind tell apart; indigo for their yellow."
 
 
 def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4, 3), **shared):

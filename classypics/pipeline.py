@@ -6,8 +6,8 @@
 __all__ = ['TYPES', 'build', 'Drawn', 'Frame', 'stream', 'shipped', 'models', 'find_model', 'save_pretrained', 'write_config',
            'from_pretrained', 'Pipeline']
 
-# %% ../nbs/09_pipeline.ipynb #0c868875
-import json, math
+# %% ../nbs/09_pipeline.ipynb #ad307088
+import inspect, json, math
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -66,7 +66,7 @@ class Frame:
         with torch.no_grad():
             return Drawn(to_uint8(self.codec.decode(self.z)).cpu(), self.classes, self.seeds)
 
-# %% ../nbs/09_pipeline.ipynb #fd0139c4
+# %% ../nbs/09_pipeline.ipynb #c1060442
 def _walk(pipe, guided, labels, seeds, sigmas, *, sampler, bf16):
     "One batch through the sampler: yields `(sigma, z)` a step, `z` the guess and at the end the result."
     own = [generator("picture", s) for s in seeds]
@@ -78,7 +78,7 @@ def _walk(pipe, guided, labels, seeds, sigmas, *, sampler, bf16):
         with torch.autocast(pipe.device.type, dtype=torch.bfloat16, enabled=bf16):
             return guided(x, sigma.to(x).expand(len(x)), labels).clamp(low, high)
 
-    extra = {"noise": noise} if sampler == "ddpm" else {}
+    extra = {"noise": noise} if "noise" in inspect.signature(SAMPLERS[sampler]).parameters else {}
     walk = SAMPLERS[sampler](denoise, sigmas[0].float() * noise(), sigmas, **extra)
     for sigma, following, (x, x0_hat) in zip(sigmas, sigmas[1:], walk):
         yield float(sigma), x if following == 0 else x0_hat
@@ -177,7 +177,7 @@ def _read(folder: Path) -> tuple[dict, dict]:
     except ValueError as e:
         raise InputError(f"{config} is no valid JSON ({e}); copy it again, or train again") from None
 
-# %% ../nbs/09_pipeline.ipynb #050763de
+# %% ../nbs/09_pipeline.ipynb #37a7c975
 def save_pretrained(
     self,
     folder,  # made if it is not there
@@ -214,7 +214,7 @@ def from_pretrained(cls, model, *, device: str = "auto") -> "Pipeline":
     except InputError:
         raise
     except (KeyError, TypeError, RuntimeError, ValueError) as e:
-        why = str(e).splitlines()[0]
+        why = " ".join(str(e).split())[:300]
         raise InputError(f"the two files in {folder} do not fit together ({why}); copy the whole folder") from None
     return pipe
 

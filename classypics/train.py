@@ -77,7 +77,7 @@ def read_course(path) -> Course:
     except (SafetensorError, KeyError, TypeError, ValueError) as e:
         raise InputError(f"the saved state {path} cannot be used ({e}); start again with --overwrite") from None
 
-# %% ../nbs/04_train.ipynb #73f86abd
+# %% ../nbs/04_train.ipynb #575fd025
 def save_state(path, task: nn.Module, average: AveragedModel, optimizer, course: Course) -> None:
     "Everything a run needs to go on, as one safetensors file that is replaced at once."
     from safetensors.torch import save_file
@@ -108,7 +108,7 @@ def load_state(path, task: nn.Module, average: AveragedModel, optimizer) -> Cour
     memory = {}
     for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"]):
         entry = part(f"optimizer.{i}.")
-        memory[i] = {k: v if k == "step" else torch.empty_like(p).copy_(v) for k, v in entry.items()}
+        memory[i] = {k: v.clone() if k == "step" else torch.empty_like(p).copy_(v) for k, v in entry.items()}
     optimizer.load_state_dict({"state": memory, "param_groups": optimizer.state_dict()["param_groups"]})
     return course
 
