@@ -35,6 +35,8 @@ def main(data: str = "mnist", minutes: str = "15") -> None:
     for title, how in DRAWN.items():
         scores = evaluate(linear.out, num_images=1000, guidance_scale=1.0, **how)
         rows.append(row(f"kl, linear schedule, {title}, n = 1,000", scores))
+    scores = evaluate(own, num_images=1000, guidance_scale=1.0, num_inference_steps=15)
+    rows.append(row("kl, log-normal schedule, DPM++ 2M, 15 steps, n = 1,000", scores))
     print("\n| codec | agreement | FID | FID of the codec alone | agreement of the codec alone |")
     print("|" + "---|" * 5, *rows, sep="\n")
 

@@ -9,7 +9,7 @@ __all__ = ['COMMANDS', 'run', 'main']
 import dataclasses, inspect, re, sys
 from .core import InputError, unknown
 
-# %% ../nbs/13_cli.ipynb #94e796b9
+# %% ../nbs/13_cli.ipynb #996fbaf5
 def _field_help(cls) -> dict[str, str]:
     "The comment beside each field of a dataclass."
     return dict(re.findall(r"^    (\w+): [^#\n]+#\s*(.+)$", inspect.getsource(cls), re.MULTILINE))
@@ -38,7 +38,7 @@ _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false",
 
 def _explain(message: str, parser) -> InputError:
     "A parser's complaint as one sentence of ours."
-    options = sorted(o for a in parser._actions for o in a.option_strings if o.startswith("--"))
+    options = sorted(o for a in parser._actions for o in a.option_strings if o.startswith("--") and o[-1] != "+")
     if found := _NO_OPTION.search(message):
         if found[1].startswith("-"):
             return unknown("option", found[1].split("=")[0], options)

@@ -246,11 +246,11 @@ def _codec(recipe: Recipe, data: Data) -> tuple[str, int, str]:
         raise InputError(f"the codec {recipe.codec} makes pictures {own} times smaller, not {asked}: leave factor out")
     return recipe.codec, own, "as asked"
 
-# %% ../nbs/11_recipe.ipynb #b09ca8a8
+# %% ../nbs/11_recipe.ipynb #e88559dc
 WIDTHS = (16, 24, 32, 48, 64, 96, 128)
 "Channels of the largest level, among which `plan` chooses."
 ENOUGH = 150_000
-"Pictures a net should see in training, copies counted: of nets that see fewer the narrower one drew better."
+"Pictures a net should see in training, copies counted: one that would see fewer is made narrower."
 _SHARE, _OVERHEAD = 0.5, 0.01  # of a product's rate that a step reaches; seconds a step that no width changes
 
 
