@@ -27,6 +27,7 @@ from classypics.recipe import save_image
 TURNS = 4  # a system's training is cut into so many
 AT_ONCE = 64  # pictures drawn at once
 FEWEST = 640  # pictures that FID takes through the judge's 64 features
+JUDGE = 1  # its seed: our recipe was chosen by the judge of seed 0
 
 
 # Turns and files: what the process that is started does
@@ -149,13 +150,14 @@ def draw(system, folder: Path, labels, *, limit: float, makers: bool = False) ->
             torch.save(kept | {"parameters": system.parameters(), "how": how}, tmp)
 
 
-def drawn(path: Path) -> dict:
-    "What was drawn there, and the median seconds a picture."
+def drawn(path: Path, *, most: int) -> dict:
+    "The first `most` that were drawn there, and the median seconds a picture."
     kept = torch.load(path, weights_only=True)
     each = [s / len(p) for s, p in zip(kept["seconds"], kept["pictures"])]
-    pictures = torch.cat(kept["pictures"])
+    everything = torch.cat(kept["pictures"])
+    pictures = everything[:most]
     facts = {"n": len(pictures), "seconds_a_picture": statistics.median(each), "how": kept["how"]}
-    facts |= {"evaluations": kept["rows"] / len(pictures), "parameters": kept["parameters"]}
+    facts |= {"evaluations": kept["rows"] / len(everything), "parameters": kept["parameters"]}
     return {"pictures": pictures, "facts": facts}
 
 
@@ -168,7 +170,7 @@ def fid_deviation(seen, real, *, times: int = 50) -> float:
 
 def score_drawn(result: dict, data, folder: Path, labels) -> None:
     "result.json and grid.png: everything about a system that is trained and has drawn."
-    judge, found = train_judge(data.train), drawn(folder / "drawn.pt")
+    judge, found = train_judge(data.train, seed=JUDGE), drawn(folder / "drawn.pt", most=len(labels))
     pictures, n = found["pictures"], found["facts"]["n"]
     scores = score(pictures, labels[:n], data, network=judge)
     figures = {f.name: f for f in scores.figures}
@@ -181,7 +183,7 @@ def score_drawn(result: dict, data, folder: Path, labels) -> None:
         real = data.train.pictures(torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:n])
         result["FID deviation"] = fid_deviation(look(pictures, judge)[0], look(real, judge)[0])
     if (folder / "makers.pt").exists():
-        other = drawn(folder / "makers.pt")
+        other = drawn(folder / "makers.pt", most=len(labels))
         seen = agreement(other["pictures"], labels[: other["facts"]["n"]], network=judge).overall
         mine = agreement(pictures[: seen.n], labels[: seen.n], network=judge).overall
         result["makers"] = other["facts"] | {"agreement": vars(seen), "agreement here": vars(mine)}
@@ -204,7 +206,7 @@ def run_stage(stage: str, system: str, data: str, minutes: float, *, turn=0, pic
     "What a process of its own does: one stage of one system."
     folder, pictures_of = run_folder(data, minutes) / system, load_data(data)
     if stage == "judge":
-        train_judge(pictures_of.train)
+        train_judge(pictures_of.train, seed=JUDGE)
         return
     folder.mkdir(parents=True, exist_ok=True)
     lock = open(folder / "lock", "w")

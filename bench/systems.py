@@ -246,7 +246,7 @@ class DiffusersOurs(Diffusers):
     shape = dict(
         layers_per_block=1,
         block_out_channels=(32, 64),
-        norm_num_groups=2,  # of 16 channels, as ours: small groups are slow
+        norm_num_groups=2,  # of 16 and 32 channels: small groups are slow
         down_block_types=("DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D"),
     )
@@ -373,7 +373,10 @@ class Smalldiffusion(Peer):
     def sample(self, labels: torch.Tensor) -> torch.Tensor:
         from smalldiffusion import samples
 
-        return list(samples(self.net, self.schedule.sample_sigmas(20), gam=1.6, batchsize=len(labels), cond=labels))[-1]
+        sigmas = self.schedule.sample_sigmas(20)
+        start = self.net.rand_input(len(labels)) * sigmas[0]  # else it begins where accelerate finds a GPU
+        walk = samples(self.net, sigmas, gam=1.6, batchsize=len(labels), cond=labels, xt=start)
+        return list(walk)[-1]
 
 
 SYSTEMS = {

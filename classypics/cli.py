@@ -84,11 +84,11 @@ def _drawing_options(parser) -> None:
 def _drawing(args) -> dict:
     return {k: getattr(args, k) for k in ("seed", "num_inference_steps", "guidance_scale", "sampler")}
 
-# %% ../nbs/13_cli.ipynb #b7360360
+# %% ../nbs/13_cli.ipynb #02640227
 def _sample(parser):
     parser.add_argument("model", type=str, help="a run's folder, or a model that comes with classypics")
     parser.add_argument(
-        "--class", dest="class_label", type=str | None, default=None, help="a class, or color=red,shape=disc; else each"
+        "--class", dest="class_label", type=str, default=None, help="a class, or color=red,shape=disc; else each"
     )
     parser.add_argument("--num-images", type=int, default=8, help="pictures a class")
     parser.add_argument("--out", type=str, default="pictures.png", help="image file to write")

@@ -328,7 +328,7 @@ def _compare(studio, picture: Picture) -> None:
         found = sentence(e)
     studio.tell("compared", picture, found)
 
-# %% ../nbs/12_panel.ipynb #904917a5
+# %% ../nbs/12_panel.ipynb #42c92ba3
 class Studio:
     "Models, drawings and their history, without a screen: `tell(word, *facts)` hears what happens."
 
@@ -344,18 +344,20 @@ class Studio:
 
     def open(self, model: str) -> None:
         "Load `model` from its files, whatever is being done; `opened` tells the pipeline, `failed` the reason."
+        self.training.pop(model, None)  # it may have been trained anew
         job = lambda stopped: self.tell("opened", model, self.pipeline(model, again=True))
         self._start("loading", model, job, instead=True)
 
     def draw(self, settings: Settings, *, instead: bool = False) -> bool:
-        "Whether a drawing begins: while there is one, only with `instead`, which ends the other. `drawn` tells it."
-        if self.worker.doing == "drawing" and not instead:
+        "Whether one begins: not while a model is loaded, and while drawing only `instead` of that. `drawn` tells it."
+        if self.worker.doing == "loading" or (self.worker.doing == "drawing" and not instead):
             return False
         return self._start("drawing", settings, lambda stopped: _draw(self, settings, stopped), instead=True)
 
     def cancel(self) -> None:
         "End the drawing within a step; pictures that are finished by then stay."
-        self.worker.stop()
+        if self.worker.doing == "drawing":  # a late click must not stop what came after it
+            self.worker.stop()
 
     def film(self, picture: Picture) -> bool:
         "Draw it again, if nothing else is being done; `filmed` tells its frames, images of every step."
@@ -728,7 +730,7 @@ TOLD = {  # what a panel does when its studio tells it something
     "compared": lambda panel, *facts: panel.viewer.compared(*facts),
 }  # fmt: skip
 
-# %% ../nbs/12_panel.ipynb #a0551918
+# %% ../nbs/12_panel.ipynb #5a4bc26c
 def _open(panel, model: str) -> None:
     panel.wanted = False
     panel.say(f"Opening {model}")
@@ -750,7 +752,8 @@ def _look_at(panel) -> None:
 def _more_like_this(panel) -> None:
     drawing, one, c = panel.viewer.drawing.settings, panel.viewer.picture.settings, panel.controls
     c.seed.value = (drawing.seed + drawing.num_images) % MOST_SEED
-    panel.studio.draw(replace(one, num_images=c.count.value, seed=c.seed.value), instead=True)
+    if not panel.studio.draw(replace(one, num_images=c.count.value, seed=c.seed.value), instead=True):
+        panel.say("another model is being opened; press again when it is there")
     panel.show_state()
 
 

@@ -33,7 +33,7 @@ def build(part: dict, **parts):
         raise unknown("type", part["type"], TYPES)
     return TYPES[part["type"]](**parts, **part["args"])
 
-# %% ../nbs/09_pipeline.ipynb #ec0a246a
+# %% ../nbs/09_pipeline.ipynb #58450a31
 @dataclass
 class Drawn:
     "Pictures, and what each of them is."
@@ -64,7 +64,8 @@ class Frame:
     def drawn(self) -> Drawn:
         "The guess of this step as pictures."
         with torch.no_grad():
-            return Drawn(to_uint8(self.codec.decode(self.z)).cpu(), self.classes, self.seeds)
+            parts = [to_uint8(self.codec.decode(z)).cpu() for z in self.z.split(self.codec.at_once)]
+        return Drawn(torch.cat(parts), self.classes, self.seeds)
 
 # %% ../nbs/09_pipeline.ipynb #c1060442
 def _walk(pipe, guided, labels, seeds, sigmas, *, sampler, bf16):

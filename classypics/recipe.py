@@ -187,7 +187,7 @@ def tidy(recipe: Recipe) -> Recipe:
         augment=None if recipe.augment is None else Augment(recipe.augment).specs,
     )
 
-# %% ../nbs/11_recipe.ipynb #ae536044
+# %% ../nbs/11_recipe.ipynb #666e99bf
 @dataclass
 class Machine:
     "What `plan` wants to know of a computer."
@@ -198,16 +198,23 @@ class Machine:
     memory: float  # GB that are free
 
 
-def probe(device: str = "auto") -> Machine:
-    "Measure this computer, in a fraction of a second; the rate is that of the precision a training would use."
+def _memory() -> float:
+    "Bytes that are free, but no more than the container gets if this is one."
     import psutil
 
+    limit = Path("/sys/fs/cgroup/memory.max")
+    limit = limit.read_text().strip() if limit.exists() else "max"
+    return min(psutil.virtual_memory().available, math.inf if limit == "max" else int(limit))
+
+
+def probe(device: str = "auto") -> Machine:
+    "Measure this computer, in a fraction of a second; the rate is that of the precision a training would use."
     where = resolve_device(device)
     if where.type == "cuda":
         bf16, free = torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.mem_get_info(where)[0]
     else:
         bf16 = where.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-        free = psutil.virtual_memory().available
+        free = _memory()
     a, seconds = torch.ones(1024, 1024, dtype=torch.bfloat16 if bf16 else torch.float32, device=where), []
     for _ in range(5):
         start = time.perf_counter()
@@ -283,17 +290,20 @@ def _choose_widths(recipe: Recipe, config: dict, machine: Machine) -> tuple[list
         chosen, why = widths, f"sees about {sees:,.0f} pictures in {recipe.minutes:g} min on this machine"
     return chosen, why
 
-# %% ../nbs/11_recipe.ipynb #def10f69
+# %% ../nbs/11_recipe.ipynb #5040909d
 def memory(recipe: Recipe, data: Data, config: dict) -> float:
     "A guess at the peak of a complete recipe's training in GB."
     codec, net, size = build(config["codec"]), build(config["net"]), math.prod(data.train.size)
     pictures = min((len(data.train) + len(data.test)) * recipe.channels * size, 1e9)
     weights = 24 * sum(p.numel() for p in net.parameters()) + 8 * sum(p.numel() for p in codec.parameters())
-    maps = lambda positions, widths: sum(w * positions / 4**i for i, w in enumerate(widths))
-    kept = (2 * recipe.blocks + 1) * maps(math.prod(codec.shape[1:]), recipe.widths)
+    levels = lambda positions, widths: [(w, positions / 4**i) for i, w in enumerate(widths)]  # widths and positions
+    maps, own = lambda levels: sum(w * n for w, n in levels), levels(math.prod(codec.shape[1:]), recipe.widths)
+    kept = (2 * recipe.blocks + 1) * maps(own)
     if recipe.codec in LEARNED:
-        kept = max(kept, 1.2 * maps(math.prod(codec.padded) / 4, recipe.codec_widths))
-    step = (45 if recipe.bf16 else 80) * kept * recipe.batch_size / recipe.accumulate
+        kept = max(kept, 1.2 * maps(levels(math.prod(codec.padded) / 4, recipe.codec_widths)))
+    lowest = own[max(0, len(own) - recipe.attention) :]  # where every position looks at every other
+    looks = (2 * recipe.blocks + 2) * sum(max(1, w // 32) * n * n for w, n in lowest)
+    step = ((45 if recipe.bf16 else 80) * kept + 10 * looks) * recipe.batch_size / recipe.accumulate
     return (9e8 + pictures + weights + step) / 1e9
 
 
@@ -452,7 +462,7 @@ def data_of(recipe: Recipe) -> Data:
         label_columns=recipe.label_columns,
     )
 
-# %% ../nbs/11_recipe.ipynb #acbf53a5
+# %% ../nbs/11_recipe.ipynb #dec9d72c
 def _stored(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) -> Recipe:
     "The recipe to follow in `folder`: with `resume` what is stored there, if nothing that is asked for differs."
     path = folder / "recipe.yaml"
@@ -476,13 +486,12 @@ def _stored(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) -> R
     return stored
 
 
-_OF_A_RUN = ("recipe.yaml", "config.json", "model.safetensors", "log.csv", "codec_log.csv", "report.html")
-_OF_A_RUN += ("scores.json", "samples/codec.png")
+_MADE = ("model.safetensors", "log.csv", "codec_log.csv", "report.html", "scores.json", "samples/codec.png")
 
 
 def _clear(folder: Path) -> None:
-    "Remove a run from its folder, and nothing else that may lie there."
-    for path in [folder / name for name in _OF_A_RUN] + [*folder.glob("resume/*"), *folder.glob("samples/[0-9]*.png")]:
+    "Remove what a run has made, and nothing else that may lie there; recipe and config are replaced next."
+    for path in [folder / name for name in _MADE] + [*folder.glob("resume/*"), *folder.glob("samples/[0-9]*.png")]:
         path.unlink(missing_ok=True)
 
 
@@ -597,15 +606,18 @@ def save_image(image, path) -> None:
     with replacing(image_path(path)) as tmp:
         image.save(tmp)
 
-# %% ../nbs/11_recipe.ipynb #29b0bb78
+# %% ../nbs/11_recipe.ipynb #81aedd75
 def train(
     recipe: Recipe,
     *,
     resume: bool = False,  # go on where the run in `recipe.out` stopped; start it if there is none
     overwrite: bool = False,  # replace the run in `recipe.out`
     progress: bool = True,  # say what happens, with a bar
-) -> Pipeline:
-    "Train by a recipe into its folder and give the model; `InputError` before anything is written if it cannot be."
+) -> Pipeline | None:
+    """Train by a recipe into its folder and give the model; `InputError` before anything is written if it cannot be.
+
+    None if Ctrl-C came while the codec was being learned: there is no model yet.
+    """
     if resume and overwrite:
         raise InputError("resume goes on with a run and overwrite removes it: give one of them")
     say, recipe, data = print if progress else (lambda text: None), tidy(recipe), None
@@ -646,21 +658,20 @@ def _begun(recipe: Recipe, data: Data, folder: Path) -> Plan:
         raise InputError(f"the pictures have changed since the run in {folder} began; bring them back, or --overwrite")
     return Plan(recipe, {}, config)
 
-# %% ../nbs/11_recipe.ipynb #65183357
+# %% ../nbs/11_recipe.ipynb #2fc216a2
 def _walk(steps, recipe: Recipe, log: "_Log", interrupted, bar):
     "The steps of a stage as `(step, share of the stage, is it the last)`, logged and shown; Ctrl-C ends them."
     with bar:
         for step in steps:
-            stop = interrupted.is_set()
-            ends = step.done == step.steps or stop
-            if stop:
+            stop, last = interrupted.is_set(), step.done == step.steps
+            if stop and not last:
                 steps.close()  # saves, before anything that takes longer
             if not math.isnan(step.loss):
                 log.add(step)
             share = step.seconds / (step.seconds + step.seconds_left)
             bar.set_postfix_str(_progress(step, recipe.batch_size), refresh=False)
             bar.update(int(100 * share) - bar.n)
-            yield step, share, ends
+            yield step, share, stop or last
 
 
 def _stage(task, pictures, recipe: Recipe, name: str, share: float, interrupted, progress: bool):
@@ -774,13 +785,13 @@ def _pictures_or_latents(recipe: Recipe, data: Data, pipe: Pipeline, progress: b
             save_file({"z": torch.cat(z).contiguous()}, tmp)
     return PictureSet(load_file(kept)["z"], data.train.labels, columns=data.train.columns)
 
-# %% ../nbs/11_recipe.ipynb #0d24090b
-def _follow(recipe: Recipe, data: Data, config: dict, interrupted, progress: bool, say) -> Pipeline:
+# %% ../nbs/11_recipe.ipynb #81b84e6d
+def _follow(recipe: Recipe, data: Data, config: dict, interrupted, progress: bool, say) -> Pipeline | None:
     "The training itself: the codec, the denoiser, previews, and at the end or at Ctrl-C the model."
     with seeded(recipe.seed, "weights"):
         pipe = Pipeline(config, device=recipe.device)
     if not _ready_codec(recipe, data, pipe, interrupted, progress, say):
-        return pipe
+        return None
     folder, previewed, drawer = Path(recipe.out), 0.0, Pipeline(config, device=recipe.device)
     drawer.codec = pipe.codec
     pictures = _pictures_or_latents(recipe, data, pipe, progress)
@@ -825,7 +836,7 @@ def _ending(step, folder: Path, page: Path, name: str) -> str:
         f"  classypics evaluate {run} --num-images 2000",
     ])  # fmt: skip
 
-# %% ../nbs/11_recipe.ipynb #5d8dc5fd
+# %% ../nbs/11_recipe.ipynb #1f8714ee
 def evaluate(
     model,  # a run's folder, or the name of a model that comes with classypics
     *,
@@ -853,7 +864,7 @@ def evaluate(
     if list(pipe.codec.parameters()) and len(pictures.test) >= FEWEST_PICTURES:
         scores.figures += _codec_alone(pipe, pictures, num_images, network=network, seed=seed)
     scores.notes += _circumstances(pipe, pictures, seed, options)
-    place = outputs_root() / folder.name if folder in shipped().values() else folder
+    place = outputs_root() / "evaluated" / folder.name if folder in shipped().values() else folder
     with replacing(place / "scores.json") as tmp:
         tmp.write_text(scores.to_json(), encoding="utf-8")
     report(place, model=str(model))

@@ -215,7 +215,7 @@ def _update(run: _Run, loss: float, *, lr: float, clip: float) -> None:
     run.optimizer.zero_grad()
     run.average.update_parameters(run.plain)
 
-# %% ../nbs/04_train.ipynb #27b36f2a
+# %% ../nbs/04_train.ipynb #ab27ee2d
 def fit(
     task: nn.Module,  # has `draw(batch, generator) -> dict` and `forward(**drawn) -> loss`
     batches,  # `batches[step]` is the batch of that step
@@ -246,13 +246,15 @@ def fit(
         _update(run, loss, lr=lr, clip=clip)
         rate, course.done, course.seconds = lr * course.factor(), course.done + 1, time.monotonic() - before
         course.decide(minutes)
-        if time.monotonic() - saved > save_every:
+        ends = course.done == course.steps  # what is saved as finished is not gone on with
+        if not ends and time.monotonic() - saved > save_every:
             run.save()
             saved = time.monotonic()
         try:
             left = course.seconds_left(minutes)
             yield Step(course.done, course.steps, loss, rate, course.seconds, left, averaged.module)
         except GeneratorExit:
-            run.save()
+            if not ends:
+                run.save()
             raise
-    run.save()  # not before: who is killed while writing a model in the last step comes back to that step
+    run.save()  # not before: whoever fails to write a model in the last step comes back to it

@@ -576,3 +576,14 @@ def test_a_script_can_use_the_studio(pipe):
     studio.draw(Settings("", ("Bag",), 1, 2, 1.5, "euler", 0))
     studio.worker.wait()
     assert told[0] == "drawing" and told[-2:] == ["drawn", "idle"]
+
+
+def test_a_late_cancel_does_not_stop_the_model_that_was_chosen_meanwhile(pipe):
+    told, bags = [], Settings("", ("Bag",), 64, 12, 1.5, "euler", 0)
+    studio = Studio(lambda word, *facts: told.append(word), pipeline=pipe)
+    studio.draw(bags)
+    studio.open(FASHION)
+    studio.cancel()
+    assert studio.worker.doing == "loading" and not studio.draw(bags, instead=True)
+    studio.worker.wait()
+    assert "opened" in told and told.count("drawn") <= 1

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from classypics import recipe
 from classypics.recipe import Recipe, read_log, train
 
 OPTIONS = "--data digits --steps 300 --batch-size 16 --widths [8,16] --save-every 0.2 --num-inference-steps 2".split()
@@ -90,3 +91,22 @@ def test_a_codec_on_its_way_is_resumed_too(tmp_path):
     assert process.returncode == 0, said
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert not list((killed / "resume").glob("codec_state*"))
+
+
+def test_a_last_step_that_failed_is_come_back_to(tmp_path, monkeypatch):
+    out, whole = tmp_path / "full_disk", recipe.save_image
+    short = dict(steps=4, batch_size=16, widths=[8, 16], save_every=0.001, num_inference_steps=2)
+    asked = Recipe("digits", out=str(out), **short)
+
+    def full(image, path):
+        if path.name == "000004.png":
+            raise OSError("no space left on device")
+        whole(image, path)
+
+    monkeypatch.setattr(recipe, "save_image", full)
+    with pytest.raises(OSError, match="no space"):
+        train(asked, progress=False)
+    assert not (out / "model.safetensors").exists()
+    monkeypatch.undo()
+    train(asked, resume=True, progress=False)
+    assert (out / "model.safetensors").exists() and (out / "samples" / "000004.png").exists()
