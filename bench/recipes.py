@@ -41,6 +41,7 @@ TRIALS = {
     "batch 32": ({"batch_size": 32}, ()),
     "batch 128": ({"batch_size": 128}, ()),
     "widths 24,48": ({"widths": [24, 48]}, ()),
+    "widths 32,64": ({"widths": [32, 64]}, ()),
     "widths 48,96": ({"widths": [48, 96]}, ()),
     "widths 64,128": ({"widths": [64, 128]}, ()),
     "widths 16,32,48": ({"widths": [16, 32, 48]}, ()),

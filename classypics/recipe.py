@@ -253,12 +253,12 @@ def _codec(recipe: Recipe, data: Data) -> tuple[str, int, str]:
         raise InputError(f"the codec {recipe.codec} makes pictures {own} times smaller, not {asked}: leave factor out")
     return recipe.codec, own, "as asked"
 
-# %% ../nbs/11_recipe.ipynb #e88559dc
-WIDTHS = (16, 24, 32, 48, 64, 96, 128)
+# %% ../nbs/11_recipe.ipynb #1cf66e3a
+WIDTHS = (16, 32, 48, 64, 96, 128)
 "Channels of the largest level, among which `plan` chooses."
-ENOUGH = 150_000
-"Pictures a net should see in training, copies counted: one that would see fewer is made narrower."
-_SHARE, _OVERHEAD = 0.5, 0.01  # of a product's rate that a step reaches; seconds a step that no width changes
+ENOUGH = 3_500
+"Pictures a net should see in training for each channel of its largest level, copies counted."
+_SHARE, _OVERHEAD = 0.7, 0.05  # of a product's rate that a step reaches; seconds a step that no width changes
 
 
 def operations(net: dict, shape: tuple[int, int, int]) -> float:
@@ -285,7 +285,7 @@ def _choose_widths(recipe: Recipe, config: dict, machine: Machine) -> tuple[list
     for widths in _candidates(config["size"], recipe.factor):
         work = operations(config["net"]["args"] | {"widths": widths}, shape) / (_SHARE * machine.rate)
         sees = seconds / (work + _OVERHEAD / recipe.batch_size)
-        if chosen and sees < ENOUGH:
+        if chosen and sees < ENOUGH * widths[0]:
             break
         chosen, why = widths, f"sees about {sees:,.0f} pictures in {recipe.minutes:g} min on this machine"
     return chosen, why
