@@ -613,11 +613,8 @@ def train(
     resume: bool = False,  # go on where the run in `recipe.out` stopped; start it if there is none
     overwrite: bool = False,  # replace the run in `recipe.out`
     progress: bool = True,  # say what happens, with a bar
-) -> Pipeline | None:
-    """Train by a recipe into its folder and give the model; `InputError` before anything is written if it cannot be.
-
-    None if Ctrl-C came while the codec was being learned: there is no model yet.
-    """
+) -> Pipeline | None:  # None where Ctrl-C came while the codec was being learned
+    "Train by a recipe into its folder and give the model; `InputError` before anything is written if it cannot be."
     if resume and overwrite:
         raise InputError("resume goes on with a run and overwrite removes it: give one of them")
     say, recipe, data = print if progress else (lambda text: None), tidy(recipe), None

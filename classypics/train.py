@@ -169,7 +169,7 @@ class Step:
     seconds_left: float  # the best guess
     average: nn.Module  # the task with averaged weights: what to look at and what to keep
 
-# %% ../nbs/04_train.ipynb #0f74eab4
+# %% ../nbs/04_train.ipynb #29b789ec
 class _Run:
     "What a run consists of: the task, its average, the optimizer, and where it is."
 
@@ -180,6 +180,13 @@ class _Run:
         self.course = load_state(state, task, average, optimizer) if state and Path(state).exists() else course
         self.device, self.accelerator = next(task.parameters()).device, Accelerator(device_placement=False)
         self.task, self.optimizer = self.accelerator.prepare(task, optimizer)
+        self.saved = time.monotonic()
+
+    def keep(self, every: float = 0.0) -> None:
+        "Save, if the last time is `every` seconds ago; not when all steps are done, or nobody would go on with the last."
+        if self.course.done != self.course.steps and time.monotonic() - self.saved > every:
+            self.save()
+            self.saved = time.monotonic()
 
     def save(self) -> None:
         if self.state is not None and self.accelerator.is_main_process:
@@ -215,7 +222,7 @@ def _update(run: _Run, loss: float, *, lr: float, clip: float) -> None:
     run.optimizer.zero_grad()
     run.average.update_parameters(run.plain)
 
-# %% ../nbs/04_train.ipynb #ab27ee2d
+# %% ../nbs/04_train.ipynb #552e47d4
 def fit(
     task: nn.Module,  # has `draw(batch, generator) -> dict` and `forward(**drawn) -> loss`
     batches,  # `batches[step]` is the batch of that step
@@ -236,7 +243,7 @@ def fit(
     optimizer = Muon([p for p in task.parameters() if p.requires_grad], lr=lr, weight_decay=weight_decay)
     averaged = AveragedModel(task, multi_avg_fn=power_average(average))
     run = _Run(task, optimizer, averaged, Course.of(steps, minutes, warmup=warmup), state)
-    course, saved, before = run.course, time.monotonic(), time.monotonic() - run.course.seconds
+    course, before = run.course, time.monotonic() - run.course.seconds
     if course.done == course.steps:  # finished before, and perhaps killed before its average was put to use
         yield Step(course.done, course.steps, math.nan, 0.0, course.seconds, 0.0, averaged.module)
     while course.steps is None or course.done < course.steps:
@@ -246,15 +253,11 @@ def fit(
         _update(run, loss, lr=lr, clip=clip)
         rate, course.done, course.seconds = lr * course.factor(), course.done + 1, time.monotonic() - before
         course.decide(minutes)
-        ends = course.done == course.steps  # what is saved as finished is not gone on with
-        if not ends and time.monotonic() - saved > save_every:
-            run.save()
-            saved = time.monotonic()
+        run.keep(save_every)
         try:
             left = course.seconds_left(minutes)
             yield Step(course.done, course.steps, loss, rate, course.seconds, left, averaged.module)
         except GeneratorExit:
-            if not ends:
-                run.save()
+            run.keep()
             raise
     run.save()  # not before: whoever fails to write a model in the last step comes back to it
