@@ -183,7 +183,7 @@ class _Run:
         self.saved = time.monotonic()
 
     def keep(self, every: float = 0.0) -> None:
-        "Save, if the last time is `every` seconds ago; not when all steps are done, or nobody would go on with the last."
+        "Save, if the last time is `every` seconds ago, and steps are left: else nobody would come back to the last."
         if self.course.done != self.course.steps and time.monotonic() - self.saved > every:
             self.save()
             self.saved = time.monotonic()
