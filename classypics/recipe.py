@@ -316,7 +316,7 @@ def _pieces(recipe: Recipe, data: Data, config: dict, machine: Machine) -> int:
             return pieces
     raise InputError(
         f"this training needs about {needs:.1f} GB of memory and {machine.memory:.1f} GB are free: "
-        "close other programs, or take a smaller --size, narrower --widths or --batch-size 16"
+        "close other programs, or take a smaller --size, narrower --widths, --attention 0 or --batch-size 16"
     )
 
 # %% ../nbs/11_recipe.ipynb #4fcdbce5

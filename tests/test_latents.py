@@ -19,7 +19,7 @@ from classypics.core import InputError, generator, to_pil
 from classypics.data import Data, PictureSet, load_data
 from classypics.metrics import LPIPS_WEIGHTS, lpips
 from classypics.pipeline import Frame, Pipeline, build
-from classypics.recipe import Recipe, _usage, draw_like, evaluate, plan, read_recipe, train
+from classypics.recipe import Machine, Recipe, _usage, draw_like, evaluate, plan, read_recipe, train
 
 SMALL = dict(steps=24, widths=[8, 16], num_inference_steps=2)
 
@@ -303,7 +303,8 @@ def test_one_net_from_32_to_256(tmp_path):
     for size in (32, 64, 128, 256):
         data = load_data(made, size=size, label_columns=["color"])
         for codec in ("pixels", "space_to_depth", "kl"):
-            config = plan(Recipe(made, widths=[32, 64], codec=codec), data).config
+            large = Machine("cpu", bf16=False, rate=100.0, memory=1000.0)  # 128x128 positions look at one another
+            config = plan(Recipe(made, widths=[32, 64], codec=codec), data, machine=large).config
             nets.add(json.dumps({k: v for k, v in config["net"]["args"].items() if k != "channels"}))
             assert build(config["codec"]).size == (size, size)
     assert len(nets) == 1
