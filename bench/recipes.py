@@ -4,13 +4,13 @@ Each trial is what `plan` chooses with a few decisions pinned or patched. Runs l
 repeated, so a stopped series goes on. The figures end up in bench/recipes.md.
 """
 
-import argparse, contextlib, functools, math
+import argparse, contextlib, math
 from unittest import mock
 
 import torch
+from systems import adamw
 
 from classypics import recipe as recipes
-from classypics import train as loop
 from classypics import unet
 from classypics.core import outputs_root
 from classypics.recipe import Recipe, evaluate, train
@@ -21,10 +21,6 @@ for _mean, _std in ((0.0, 1.2), (-0.8, 1.2), (-0.5, 1.0)):  # of ln(sigma)
     recipes.SCHEDULES[f"log_normal{_mean:+g},{_std:g}"] = part
 
 
-def _adamw():
-    return mock.patch.object(loop, "Muon", functools.partial(torch.optim.AdamW, fused=True))
-
-
 def _groups(groups: int):
     norm = lambda width, affine=True: torch.nn.GroupNorm(math.gcd(groups, width), width, affine=affine)
     return mock.patch.object(unet, "_norm", norm)
@@ -33,9 +29,9 @@ def _groups(groups: int):
 # name: (fields of the recipe, what else to change while it trains and draws)
 TRIALS = {
     "plan": ({}, ()),
-    "8 groups, AdamW": ({}, (lambda: _groups(8), _adamw)),
-    "AdamW": ({}, (_adamw,)),
-    "1 group, AdamW": ({}, (lambda: _groups(1), _adamw)),
+    "8 groups, AdamW": ({}, (lambda: _groups(8), adamw)),
+    "AdamW": ({}, (adamw,)),
+    "1 group, AdamW": ({}, (lambda: _groups(1), adamw)),
     "lr 0.002": ({"lr": 2e-3}, ()),
     "lr 0.006": ({"lr": 6e-3}, ()),
     "batch 32": ({"batch_size": 32}, ()),

@@ -34,6 +34,11 @@ def has_bf16() -> bool:
     return getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
 
 
+def adamw():
+    "While it lasts `fit` trains with AdamW, as it did before Muon."
+    return mock.patch.object(loop, "Muon", functools.partial(torch.optim.AdamW, fused=True))
+
+
 # Ours
 
 
@@ -100,7 +105,7 @@ class Trial(Classypics):
 
     def learn(self, until: float) -> None:
         "As it was tried: with AdamW, not with what `fit` uses since."
-        with mock.patch.object(loop, "Muon", functools.partial(torch.optim.AdamW, fused=True)):
+        with adamw():
             super().learn(until)
 
 

@@ -187,7 +187,7 @@ def tidy(recipe: Recipe) -> Recipe:
         augment=None if recipe.augment is None else Augment(recipe.augment).specs,
     )
 
-# %% ../nbs/11_recipe.ipynb #666e99bf
+# %% ../nbs/11_recipe.ipynb #63c60d89
 @dataclass
 class Machine:
     "What `plan` wants to know of a computer."
@@ -198,7 +198,7 @@ class Machine:
     memory: float  # GB that are free
 
 
-def _memory() -> float:
+def _free_memory() -> float:
     "Bytes that are free, but no more than the container gets if this is one."
     import psutil
 
@@ -214,7 +214,7 @@ def probe(device: str = "auto") -> Machine:
         bf16, free = torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.mem_get_info(where)[0]
     else:
         bf16 = where.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
-        free = _memory()
+        free = _free_memory()
     a, seconds = torch.ones(1024, 1024, dtype=torch.bfloat16 if bf16 else torch.float32, device=where), []
     for _ in range(5):
         start = time.perf_counter()
@@ -290,14 +290,15 @@ def _choose_widths(recipe: Recipe, config: dict, machine: Machine) -> tuple[list
         chosen, why = widths, f"sees about {sees:,.0f} pictures in {recipe.minutes:g} min on this machine"
     return chosen, why
 
-# %% ../nbs/11_recipe.ipynb #5040909d
+# %% ../nbs/11_recipe.ipynb #c222365d
 def memory(recipe: Recipe, data: Data, config: dict) -> float:
     "A guess at the peak of a complete recipe's training in GB."
     codec, net, size = build(config["codec"]), build(config["net"]), math.prod(data.train.size)
     pictures = min((len(data.train) + len(data.test)) * recipe.channels * size, 1e9)
     weights = 24 * sum(p.numel() for p in net.parameters()) + 8 * sum(p.numel() for p in codec.parameters())
-    levels = lambda positions, widths: [(w, positions / 4**i) for i, w in enumerate(widths)]  # widths and positions
-    maps, own = lambda levels: sum(w * n for w, n in levels), levels(math.prod(codec.shape[1:]), recipe.widths)
+    levels = lambda positions, widths: [(w, positions / 4**i) for i, w in enumerate(widths)]  # width and positions
+    maps = lambda pairs: sum(w * n for w, n in pairs)
+    own = levels(math.prod(codec.shape[1:]), recipe.widths)
     kept = (2 * recipe.blocks + 1) * maps(own)
     if recipe.codec in LEARNED:
         kept = max(kept, 1.2 * maps(levels(math.prod(codec.padded) / 4, recipe.codec_widths)))

@@ -42,6 +42,7 @@ def test_more_time_or_a_faster_machine_gives_a_wider_net():
     widths = lambda minutes, rate: plan(Recipe("made", minutes=minutes, device="cpu"), data,
                                         machine=dataclasses.replace(LAPTOP, rate=rate)).recipe.widths
     assert widths(1, 100) < widths(20, 100) < widths(600, 100) and widths(20, 100) < widths(20, 3000)
+    assert widths(200, 100) > widths(20, 100)
 
 
 def test_the_widest_net_that_sees_enough():
