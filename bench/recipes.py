@@ -8,15 +8,16 @@ import argparse, contextlib, math
 from unittest import mock
 
 import torch
-from systems import adamw
+from systems import adamw, decay, each_alone
 
 from classypics import recipe as recipes
 from classypics import unet
 from classypics.core import outputs_root
 from classypics.recipe import Recipe, evaluate, train
+from classypics.train import Muon
 
 FOLDER = outputs_root() / "bench" / "recipes"
-for _mean, _std in ((0.0, 1.2), (-0.8, 1.2), (-0.5, 1.0)):  # of ln(sigma)
+for _mean, _std in ((0.0, 1.2), (-0.8, 1.2), (-0.5, 1.0), (-0.2, 1.4)):  # of ln(sigma)
     part = {"type": "LogNormal", "args": {"mean": _mean, "std": _std}}
     recipes.SCHEDULES[f"log_normal{_mean:+g},{_std:g}"] = part
 
@@ -24,6 +25,17 @@ for _mean, _std in ((0.0, 1.2), (-0.8, 1.2), (-0.5, 1.0)):  # of ln(sigma)
 def _groups(groups: int):
     norm = lambda width, affine=True: torch.nn.GroupNorm(math.gcd(groups, width), width, affine=affine)
     return mock.patch.object(unet, "_norm", norm)
+
+
+def _muon_for_convolutions():
+    "Muon leaves linear layers to AdamW, as it first did."
+    plain = Muon.__init__
+
+    def init(self, model, **options):
+        plain(self, model, **options)
+        self.alike = {shape: same for shape, same in self.alike.items() if len(shape) == 4}
+
+    return mock.patch.object(Muon, "__init__", init)
 
 
 # name: (fields of the recipe, what else to change while it trains and draws)
@@ -51,6 +63,7 @@ TRIALS = {
     "flow": ({"prediction": "flow", "schedule": "flow"}, ()),
     "mean 0": ({"schedule": "log_normal+0,1.2"}, ()),
     "mean -0.8": ({"schedule": "log_normal-0.8,1.2"}, ()),
+    "mean -0.2, std 1.4": ({"schedule": "log_normal-0.2,1.4"}, ()),
     "std 1": ({"schedule": "log_normal-0.5,1"}, ()),
     "kl": ({"codec": "kl"}, ()),
     "kl, latent 8": ({"codec": "kl", "latent": 8}, ()),
@@ -58,6 +71,12 @@ TRIALS = {
     "vq": ({"codec": "vq"}, ()),
     "flip": ({"augment": "flip"}, ()),
     "float32": ({"bf16": False}, ()),
+    "decay 0.25": ({}, (lambda: decay(0.25),)),
+    "decay 0.75": ({}, (lambda: decay(0.75),)),
+    "levels each alone": ({}, (each_alone,)),
+    "decay 0.25, levels each alone": ({}, (lambda: decay(0.25), each_alone)),
+    "Muon for convolutions alone": ({}, (_muon_for_convolutions,)),
+    "mean 0, attention 0": ({"schedule": "log_normal+0,1.2", "attention": 0}, ()),
 }
 
 
@@ -68,6 +87,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--num-images", type=int, default=2000)
+    parser.add_argument("--widths", help="the same for all trials, such as 32,64; what `plan` chooses")
     said = parser.parse_args()
     if not said.trials:
         parser.print_help()
@@ -75,7 +95,8 @@ def main() -> None:
     for trial in said.trials:
         fields, patches = TRIALS[trial]
         out = FOLDER / f"{name}, {said.minutes:g} min, {trial}, seed {said.seed}"
-        asked = Recipe(said.data, out=str(out), minutes=said.minutes, seed=said.seed, **fields)
+        fields = {"widths": said.widths, "minutes": said.minutes, "seed": said.seed} | fields
+        asked = Recipe(said.data, out=str(out), **fields)
         with contextlib.ExitStack() as stack:
             for patch in patches:
                 stack.enter_context(patch())

@@ -29,7 +29,7 @@ def stepper(widths: tuple, bf16: bool):
     "A function that takes one step, and the size of its net in millions."
     denoiser = Denoiser(UNet(4, widths=widths), ClassLabels([str(k) for k in range(10)]))
     task = DenoisingTask(denoiser, SpaceToDepth(1, (28, 28), multiple=2), LogNormal(), bf16=bf16)
-    optimizer = Muon(task.parameters(), lr=1e-4)
+    optimizer = Muon(task, lr=1e-4)
 
     def step():
         task(**task.draw(batch, generator(0))).backward()

@@ -14,7 +14,7 @@ Everyone gets the same pictures in the same way: `Batches` of the whole training
 all three peers mirror theirs, which is no help where shoes point one way), padded with black where a net wants it.
 """
 
-import functools, math, os, signal, threading, time
+import math, os, signal, threading, time
 from pathlib import Path
 from unittest import mock
 
@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from classypics import schedule
 from classypics import train as loop
 from classypics.core import replacing, seeded, to_float, to_uint8
 from classypics.data import Batches, Data
@@ -36,7 +37,29 @@ def has_bf16() -> bool:
 
 def adamw():
     "While it lasts `fit` trains with AdamW, as it did before Muon."
-    return mock.patch.object(loop, "Muon", functools.partial(torch.optim.AdamW, fused=True))
+
+    def plain(model, **options):
+        return torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], fused=True, **options)
+
+    return mock.patch.object(loop, "Muon", plain)
+
+
+def decay(share: float):
+    "While it lasts the rate of a run by minutes falls in its last `share`; it was a quarter before it was a half."
+
+    def decide(course, minutes):
+        if course.steps is None and course.seconds >= 60 * (1 - share) * minutes:
+            course.decay_from = course.done
+            left = max(0.0, 60 * minutes - course.seconds)
+            course.steps = course.done + max(1, round(left * course.done / course.seconds))
+
+    return mock.patch.object(loop.Course, "decide", decide)
+
+
+def each_alone():
+    "While it lasts the noise level of a picture knows nothing of the others in its batch, as it was before."
+    alone = lambda n, generator: torch.rand(n, generator=generator, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
+    return mock.patch.object(schedule, "_spread", alone)
 
 
 # Ours
@@ -104,8 +127,8 @@ class Trial(Classypics):
     trained = "widths 32, 64, folded 2x2, edm, AdamW 3e-3 with decay to zero, batch 64"
 
     def learn(self, until: float) -> None:
-        "As it was tried: with AdamW, not with what `fit` uses since."
-        with adamw():
+        "As it was tried, not as `fit` trains since."
+        with adamw(), decay(0.25), each_alone():
             super().learn(until)
 
 

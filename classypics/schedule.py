@@ -14,6 +14,12 @@ def sigma_from_alpha_bar(alpha_bar: torch.Tensor) -> torch.Tensor:
     "DDPM's cumulative alpha as a noise level, `sqrt(1 / alpha_bar - 1)`, float64; and `x_vp = sqrt(alpha_bar) * x`."
     return (1 / alpha_bar.double() - 1).sqrt()
 
+# %% ../nbs/03_noise.ipynb #8ef693bd
+def _spread(n: int, generator: torch.Generator) -> torch.Tensor:
+    "(n,) float64 numbers between 0 and 1, one in each n-th of that range, in random order (arXiv 2107.00630)."
+    part = torch.randperm(n, generator=generator)
+    return (part + torch.rand(n, generator=generator, dtype=torch.float64).clamp(1e-6, 1 - 1e-6)) / n
+
 # %% ../nbs/03_noise.ipynb #cc43e8a5
 def _betas(kind: str, timesteps: int) -> torch.Tensor:
     "The `timesteps` betas of a DDPM table, float64."
@@ -49,7 +55,7 @@ class Discrete:
 
     def draw(self, n: int, generator: torch.Generator) -> torch.Tensor:
         "(n,) sigmas of uniformly drawn table entries, float32."
-        return self.table[torch.randint(len(self.table), (n,), generator=generator)].float()
+        return self.table[(_spread(n, generator) * len(self.table)).long()].float()
 
 # %% ../nbs/03_noise.ipynb #2f7092c9
 class LogNormal:
@@ -76,7 +82,7 @@ class LogNormal:
 
     def draw(self, n: int, generator: torch.Generator) -> torch.Tensor:
         "(n,) log-normal sigmas, float32."
-        return (self.mean + self.std * torch.randn(n, generator=generator)).exp()
+        return (self.mean + self.std * torch.special.ndtri(_spread(n, generator))).exp().float()
 
 # %% ../nbs/03_noise.ipynb #6f0bd447
 class Flow:
@@ -91,5 +97,5 @@ class Flow:
 
     def draw(self, n: int, generator: torch.Generator) -> torch.Tensor:
         "(n,) sigmas of uniformly drawn times, float32."
-        t = torch.rand(n, generator=generator) * self.t_max
-        return t / (1 - t)
+        t = _spread(n, generator) * self.t_max
+        return (t / (1 - t)).float()

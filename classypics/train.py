@@ -31,7 +31,7 @@ class Course:
         "The course of a new run of so many steps or minutes."
         if (steps is None) == (minutes is None) or (minutes if steps is None else steps) <= 0:
             raise InputError(f"training needs steps or minutes, one of them, above 0; not {steps} and {minutes}")
-        return cls(min(warmup, max(1, steps // 10)), steps, steps * 3 // 4) if steps else cls(warmup)
+        return cls(min(warmup, max(1, steps // 10)), steps, steps // 2) if steps else cls(warmup)
 
     def factor(self) -> float:
         "What the rate is multiplied by in the coming step."
@@ -41,8 +41,8 @@ class Course:
         return min(rise, (self.steps - self.done) / (self.steps - self.decay_from + 1))
 
     def decide(self, minutes: float | None) -> None:
-        "At three quarters of `minutes`, once: how many steps the last quarter holds."
-        if self.steps is None and self.seconds >= 45 * minutes:
+        "At half of `minutes`, once: how many steps the other half holds."
+        if self.steps is None and self.seconds >= 30 * minutes:
             self.decay_from = self.done
             left = max(0.0, 60 * minutes - self.seconds)
             self.steps = self.done + max(1, round(left * self.done / self.seconds))
@@ -121,38 +121,44 @@ def orthogonal(
     "The same singular vectors with singular values near 1: about 0.7 to 1.2, but for those that were almost 0."
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     eye, gram, turn = torch.eye(x.shape[1]).to(x), x @ x.mT, None
-    for _ in range(rounds):  # on the small x @ x.mT alone, since x itself is turned by the same matrix
+    for done in range(1, rounds + 1):  # on the small x @ x.mT alone, since x itself is turned by the same matrix
         p = 3.4445 * eye - 4.7750 * gram + 2.0315 * gram @ gram
-        turn, gram = p if turn is None else p @ turn, p @ gram @ p
+        turn = p if turn is None else p @ turn
+        gram = p @ gram @ p if done < rounds else None
     return turn @ x
 
 # %% ../nbs/04_train.ipynb #5730c496
 class Muon(torch.optim.AdamW):
-    "AdamW, but convolutions of 16 and more channels follow their orthogonalised momentum (arXiv 2502.16982)."
+    "AdamW, but convolutions and linear layers follow their orthogonalised momentum (arXiv 2502.16982)."
 
     momentum = 0.95
 
-    def __init__(self, params, *, lr: float, weight_decay: float = 0.01):
-        super().__init__(params, lr=lr, weight_decay=weight_decay, fused=True)
-        self.alike = {}  # convolutions by shape: those of one shape are computed together
-        for p in self.param_groups[0]["params"]:
-            if p.ndim == 4 and min(p.shape[:2]) >= 16:
+    def __init__(self, model: nn.Module, *, lr: float, weight_decay: float = 0.01):
+        super().__init__([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=weight_decay, fused=True)
+        self.alike = {}  # weights by shape: those of one shape are computed together
+        layers = [m.weight for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+        for p in dict.fromkeys(layers):  # once, where layers share it
+            if p.requires_grad and min(p.shape[:2]) >= 16:
                 self.alike.setdefault(p.shape, []).append(p)
 
     @torch.no_grad()
     def step(self, closure=None):
-        "Move the convolutions; AdamW does the rest."
-        for shape, same in self.alike.items():
+        "Move those layers; AdamW does the rest."
+        lr, decay = (self.param_groups[0][name] for name in ("lr", "weight_decay"))
+        for (_, channels, *window), same in self.alike.items():
             for p in same:
                 if p not in self.state:  # AdamW wants everyone to have a step
                     self.state[p] = {"step": torch.zeros(()), "momentum": torch.zeros_like(p)}
-                self.state[p]["momentum"].lerp_(p.grad, 1 - self.momentum)
-            ahead = torch.stack([p.grad.lerp(self.state[p]["momentum"], self.momentum).flatten(1) for p in same])
-            tall = ahead.shape[1] > ahead.shape[2]
-            moves = orthogonal(ahead.mT).mT if tall else orthogonal(ahead)
-            lr, decay = (self.param_groups[0][name] for name in ("lr", "weight_decay"))
-            for p, move in zip(same, moves * 0.2 * max(moves.shape[1:]) ** 0.5):
-                p.mul_(1 - lr * decay).sub_(move.view(shape), alpha=lr)
+            gradients, means = [p.grad for p in same], [self.state[p]["momentum"] for p in same]
+            torch._foreach_lerp_(means, gradients, 1 - self.momentum)
+            ahead = torch._foreach_lerp(gradients, means, self.momentum)
+            ahead = torch.stack([x.movedim(1, -1) for x in ahead]).flatten(2)  # channels last: as they lie in memory
+            moves = orthogonal(ahead) if ahead.shape[1] <= ahead.shape[2] else orthogonal(ahead.mT).mT
+            length = 0.2 * max(moves.shape[1:]) ** 0.5
+            torch._foreach_mul_(same, 1 - lr * decay)
+            moves = moves.unflatten(2, (*window, channels)).movedim(-1, 2)
+            torch._foreach_add_(same, list(moves), alpha=-lr * length)
+            for p in same:
                 p.grad = None  # AdamW leaves it alone
         super().step(closure)
 
@@ -240,7 +246,7 @@ def fit(
     save_every: float = 30.0,  # seconds
 ) -> Iterator[Step]:
     "Train `task` with `Muon`, yielding a `Step` after each optimizer step; closing the generator saves and stops."
-    optimizer = Muon([p for p in task.parameters() if p.requires_grad], lr=lr, weight_decay=weight_decay)
+    optimizer = Muon(task, lr=lr, weight_decay=weight_decay)
     averaged = AveragedModel(task, multi_avg_fn=power_average(average))
     run = _Run(task, optimizer, averaged, Course.of(steps, minutes, warmup=warmup), state)
     course, before = run.course, time.monotonic() - run.course.seconds
