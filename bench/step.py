@@ -27,7 +27,7 @@ batch = torch.randint(0, 256, (BATCH, 1, 28, 28), dtype=torch.uint8), torch.zero
 
 def stepper(widths: tuple, bf16: bool):
     "A function that takes one step, and the size of its net in millions."
-    denoiser = Denoiser(UNet(4, widths=widths), ClassLabels([str(k) for k in range(10)]))
+    denoiser = Denoiser(UNet(4, widths=widths, attention=0), ClassLabels([str(k) for k in range(10)]))
     task = DenoisingTask(denoiser, SpaceToDepth(1, (28, 28), multiple=2), LogNormal(), bf16=bf16)
     optimizer = Muon(task, lr=1e-4)
 
@@ -58,7 +58,7 @@ def main() -> None:
     for (widths, bf16), (_, size) in kinds.items():
         times = seconds[widths, bf16][2:]
         middle, limit = statistics.median(times), 2 * SIDE**3 / 1e9 / statistics.median(seconds[bf16][2:])
-        rate = BATCH * operations({"channels": 4, "widths": list(widths)}, (4, 14, 14)) / middle
+        rate = BATCH * operations({"channels": 4, "widths": list(widths), "attention": 0}, (4, 14, 14)) / middle
         print(
             f"widths {widths!s:9} {'bfloat16' if bf16 else 'float32 '} {size:5.2f} M parameters: "
             f"{1000 * middle:4.0f} ms a step ({1000 * min(times):.0f} to {1000 * max(times):.0f}), "

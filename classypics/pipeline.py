@@ -130,9 +130,10 @@ def stream(
 
 # %% ../nbs/09_pipeline.ipynb #017eadc1
 def shipped() -> dict[str, Path]:
-    "The models that come with classypics: name to folder."
+    "The models that come with classypics: name to folder, the best first."
     root = Path(str(resources.files("classypics"))) / "pretrained"
-    return {p.name: p for p in sorted(root.glob("*")) if (p / "config.json").exists()}
+    order = sorted(root.glob("*"), key=lambda p: (p.name != "fashion-mnist", p.name))
+    return {p.name: p for p in order if (p / "config.json").exists()}
 
 
 def models() -> dict[str, Path]:

@@ -51,7 +51,7 @@ class Recipe:
     adversarial: float | None = None  # weight of a discriminator in learning kl and vq; 0
     widths: list[int] | int | str | None = None  # channels of the U-Net's levels, such as 32,64; by size
     blocks: int | None = None  # residual blocks a level; 1
-    attention: int | None = None  # how many of the lowest levels look across the picture; 1
+    attention: int | None = None  # how many of the lowest levels look across the picture; 0
     cross_attention: int | None = None  # how many of the lowest levels look at the label's tokens; 0
     film_conditioning: bool | None = None  # tell the label to every block by FiLM; true
     prediction: str | None = None  # edm, v, eps, x0 or flow; edm
@@ -66,6 +66,7 @@ class Recipe:
     save_every: float | None = None  # seconds between checkpoints; 30
     num_inference_steps: int | None = None  # the model's default when drawing; 12
     guidance_scale: float | None = None  # the model's default when drawing; 1.5, or 2 with several columns
+    guidance_interval: list[float] | str | None = None  # levels of sigma at which the model guides, such as 0.3,20; all
     sampler: str | None = None  # the model's default when drawing; dpmpp_2m
 
 # %% ../nbs/11_recipe.ipynb #29236aa0
@@ -101,12 +102,12 @@ def write_recipe(recipe: Recipe, path, *, reasons: dict[str, str] | None = None)
 
 # %% ../nbs/11_recipe.ipynb #3518b923
 DEFAULTS = {
-    "seed": 0, "strict": False, "augment": [], "blocks": 1, "attention": 1, "cross_attention": 0,
+    "seed": 0, "strict": False, "augment": [], "blocks": 1, "attention": 0, "cross_attention": 0,
     "film_conditioning": True,
     "latent": 4, "codes": 512, "codec_widths": [32, 64], "codec_share": 0.33, "perceptual": 0.0, "adversarial": 0.0,
     "prediction": "edm", "schedule": "log_normal",
     "batch_size": 64, "lr": 3e-3, "label_dropout": 0.1, "average": 0.1, "device": "auto",
-    "save_every": 30.0, "num_inference_steps": 12, "sampler": "dpmpp_2m",
+    "save_every": 30.0, "num_inference_steps": 12, "sampler": "dpmpp_2m", "guidance_interval": [0.0, 1e9],
 }  # fmt: skip
 "What `plan` decides whatever the pictures are."
 
@@ -175,6 +176,18 @@ def _whole_numbers(field: str, said) -> list[int] | None:
     return [int(w) for w in parts]
 
 
+def _interval(said) -> list[float] | None:
+    "`'0.3,20'` or two numbers as a list of the two; `None` stays."
+    if said is None:
+        return None
+    parts = re.findall(r"[^\s,\[\]]+", said) if isinstance(said, str) else said
+    with contextlib.suppress(TypeError, ValueError):
+        low, high = map(float, parts)
+        if 0 <= low < high < math.inf:
+            return [low, high]
+    raise InputError(f"guidance_interval is two levels of sigma, the lower one first, such as 0.3,20, not {said}")
+
+
 def tidy(recipe: Recipe) -> Recipe:
     "The same recipe, with sizes, lists and paths in the one form in which they are stored."
     size, out = recipe.size, recipe.out
@@ -182,6 +195,7 @@ def tidy(recipe: Recipe) -> Recipe:
         recipe,
         widths=_whole_numbers("widths", recipe.widths),
         codec_widths=_whole_numbers("codec_widths", recipe.codec_widths),
+        guidance_interval=_interval(recipe.guidance_interval),
         size=None if size is None else "x".join(map(str, parse_size(size))),
         out=None if out is None else str(Path(out).expanduser()),
         augment=None if recipe.augment is None else Augment(recipe.augment).specs,
@@ -315,9 +329,10 @@ def _pieces(recipe: Recipe, data: Data, config: dict, machine: Machine) -> int:
         needs = memory(dataclasses.replace(recipe, accumulate=pieces), data, config)
         if needs < 0.9 * machine.memory:
             return pieces
+    fewer = ", --attention 0" if recipe.attention else ""
     raise InputError(
         f"this training needs about {needs:.1f} GB of memory and {machine.memory:.1f} GB are free: "
-        "close other programs, or take a smaller --size, narrower --widths, --attention 0 or --batch-size 16"
+        f"close other programs, or take a smaller --size, narrower --widths{fewer} or --batch-size 16"
     )
 
 # %% ../nbs/11_recipe.ipynb #4fcdbce5
@@ -436,7 +451,7 @@ def describe(recipe: Recipe, data: Data) -> dict:
     codec, conditioner = _codec_part(recipe, data), _conditioner_part(recipe, data)
     names = ("widths", "blocks", "attention", "cross_attention")
     net = {"channels": build(codec).shape[0]} | {k: getattr(recipe, k) for k in names}
-    drawing = {k: getattr(recipe, k) for k in ("num_inference_steps", "guidance_scale", "sampler")}
+    drawing = ("num_inference_steps", "guidance_scale", "guidance_interval", "sampler")
     return {
         "format": 1,
         "codec": codec,
@@ -446,7 +461,7 @@ def describe(recipe: Recipe, data: Data) -> dict:
         "conditioner": conditioner,
         "size": list(data.train.size),
         "classes": {column: list(values) for column, values in data.train.columns.items()},
-        "defaults": drawing | {"guidance_interval": [0.0, 1e9]},
+        "defaults": {k: getattr(recipe, k) for k in drawing},
         "data": {"name": data.name, "fingerprint": data.train.fingerprint, "pictures": len(data.train)},
     }
 

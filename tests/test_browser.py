@@ -11,7 +11,7 @@ from PIL import Image
 from refresh import ROOT
 
 from classypics.data import safe_name
-from classypics.pipeline import Pipeline
+from classypics.pipeline import Pipeline, shipped
 from classypics.recipe import Recipe, train
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -193,8 +193,8 @@ def visit(request, context):
 def test_it_opens_ready(visit):
     visit.shot("open")
     assert visit.page.locator(".cp-choice button").all_text_contents()[-1] == "one of each"
-    assert visit.field("Model").locator("option").all_text_contents() == sorted(
-        ["fashion-mnist", "outputs/broken", "outputs/digits", "outputs/many", "outputs/nasty"])
+    assert visit.field("Model").locator("option").all_text_contents() == [
+        *shipped(), "outputs/broken", "outputs/digits", "outputs/many", "outputs/nasty"]
     assert visit.page.get_by_role("button", name="Cancel").is_disabled()
 
 

@@ -57,6 +57,7 @@ MISTAKES = {
     "train --data digits --codec vq --accumulate 2": "follows whole batches",
     "train --data digits --codec vq --codes 0": "codes must be a number above 0",
     "train --data digits --widths 32,none": "widths are whole numbers",
+    "train --data digits --guidance-interval 5,1": "two levels of sigma, the lower one first",
     "train --data digits --augment RandomCrop(32)": "RandomCrop(32)",
     "train --data digits --resume --overwrite": "give one of them",
     "demo --minutes 0": "minutes must be a number above 0",

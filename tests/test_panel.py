@@ -333,7 +333,7 @@ def test_models_are_chosen_and_a_broken_one_is_named(pipe, outputs):
     shutil.copytree(outputs / "many", outputs / "broken")
     (outputs / "broken" / "model.safetensors").write_bytes(b"no model")
     panel = opened(None)
-    assert list(panel.controls.model.options) == [FASHION, "outputs/broken", "outputs/many"]
+    assert list(panel.controls.model.options) == [*shipped(), "outputs/broken", "outputs/many"]
     panel.controls.model.value = "outputs/broken"
     finish(panel)
     assert "outputs/broken cannot be opened" in said(panel) and "others can still be chosen" in said(panel)
