@@ -40,12 +40,12 @@ def main() -> None:
     said = ask.parse_args()
     folder = find_model(said.model)
     pipe, data = Pipeline.from_pretrained(folder), data_of(read_recipe(folder / "recipe.yaml"))
-    judge = train_judge(data.train)
+    judge, usual = train_judge(data.train), pipe.schedule
     print("| way | nfe | FID | KID | agreement |\n" + "|---" * 5 + "|")
     for changed in [{}, *(way for part in said.only for way in PARTS[part])]:
         way = USUAL | changed
         pipe.config["defaults"]["guidance_interval"] = list(way["interval"])
-        pipe.schedule = LogNormal(**way["levels"])
+        pipe.schedule = LogNormal(**way["levels"]) if way["levels"] else usual
         options = dict(sampler=way["sampler"], num_inference_steps=way["steps"], guidance_scale=way["scale"])
         drawn, labels = draw_like(pipe, data, said.num_images, **options)
         found = {f.name: f.drawn for f in score(drawn, labels, data, network=judge).figures}

@@ -1,7 +1,8 @@
 """Trials of the recipe at equal minutes: `python bench/recipes.py [--data D] [--minutes M] [--seed S] [TRIAL ...]`.
 
-Each trial is what `plan` chooses with a few decisions pinned or patched. Runs lie in outputs/bench/recipes and are not
-repeated, so a stopped series goes on. The figures end up in bench/recipes.md.
+Each trial is what `plan` chooses with a few decisions pinned or patched; "before" is the recipe of 2026-11-21.
+Runs lie in outputs/bench/recipes and are not repeated, so a stopped series goes on, but remove them when `plan` has
+changed. The figures end up in bench/recipes.md.
 """
 
 import argparse, contextlib, math
@@ -13,7 +14,8 @@ from systems import adamw, decay, each_alone
 from classypics import recipe as recipes
 from classypics import unet
 from classypics.core import outputs_root
-from classypics.recipe import Recipe, evaluate, train
+from classypics.metrics import train_judge
+from classypics.recipe import Recipe, data_of, evaluate, train
 from classypics.train import Muon
 
 FOLDER = outputs_root() / "bench" / "recipes"
@@ -54,7 +56,7 @@ TRIALS = {
     "widths 64,128": ({"widths": [64, 128]}, ()),
     "widths 16,32,48": ({"widths": [16, 32, 48]}, ()),
     "blocks 2": ({"blocks": 2}, ()),
-    "attention 0": ({"attention": 0}, ()),
+    "attention 1": ({"attention": 1}, ()),
     "attention 2": ({"attention": 2}, ()),
     "average 0.05": ({"average": 0.05}, ()),
     "average 0.2": ({"average": 0.2}, ()),
@@ -76,7 +78,7 @@ TRIALS = {
     "levels each alone": ({}, (each_alone,)),
     "decay 0.25, levels each alone": ({}, (lambda: decay(0.25), each_alone)),
     "Muon for convolutions alone": ({}, (_muon_for_convolutions,)),
-    "mean 0, attention 0": ({"schedule": "log_normal+0,1.2", "attention": 0}, ()),
+    "before": ({"attention": 1}, (lambda: decay(0.25), each_alone, _muon_for_convolutions)),
 }
 
 
@@ -92,9 +94,11 @@ def main() -> None:
     if not said.trials:
         parser.print_help()
     name = said.data.rsplit("/", 1)[-1].partition(".")[0].replace("folder:", "")
+    train_judge(data_of(Recipe(said.data)).train)  # before anything is changed
     for trial in said.trials:
         fields, patches = TRIALS[trial]
-        out = FOLDER / f"{name}, {said.minutes:g} min, {trial}, seed {said.seed}"
+        width = f", widths {said.widths}" if said.widths else ""
+        out = FOLDER / f"{name}, {said.minutes:g} min{width}, {trial}, seed {said.seed}"
         fields = {"widths": said.widths, "minutes": said.minutes, "seed": said.seed} | fields
         asked = Recipe(said.data, out=str(out), **fields)
         with contextlib.ExitStack() as stack:

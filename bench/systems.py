@@ -45,21 +45,14 @@ def adamw():
 
 
 def decay(share: float):
-    "While it lasts the rate of a run by minutes falls in its last `share`; it was a quarter before it was a half."
-
-    def decide(course, minutes):
-        if course.steps is None and course.seconds >= 60 * (1 - share) * minutes:
-            course.decay_from = course.done
-            left = max(0.0, 60 * minutes - course.seconds)
-            course.steps = course.done + max(1, round(left * course.done / course.seconds))
-
-    return mock.patch.object(loop.Course, "decide", decide)
+    "While it lasts the rate falls in the last `share` of a run; it was a quarter before it was a half."
+    return mock.patch.object(loop, "DECAY", share)
 
 
 def each_alone():
     "While it lasts the noise level of a picture knows nothing of the others in its batch, as it was before."
     alone = lambda n, generator: torch.rand(n, generator=generator, dtype=torch.float64).clamp(1e-9, 1 - 1e-9)
-    return mock.patch.object(schedule, "_spread", alone)
+    return mock.patch.object(schedule, "spread", alone)
 
 
 # Ours
@@ -122,7 +115,7 @@ class Trial(Classypics):
         codec="space_to_depth", factor=2, widths=[32, 64], blocks=1, attention=1, cross_attention=0,
         film_conditioning=True, augment=[], prediction="edm", schedule="log_normal", batch_size=64, accumulate=1,
         lr=3e-3, label_dropout=0.1, average=0.1, bf16=has_bf16(), device="cpu", seed=0, save_every=30.0,
-        num_inference_steps=12, guidance_scale=1.5, sampler="dpmpp_2m",
+        num_inference_steps=12, guidance_scale=1.5, guidance_interval=[0.0, 1e9], sampler="dpmpp_2m",
     )  # fmt: skip
     trained = "widths 32, 64, folded 2x2, edm, AdamW 3e-3 with decay to zero, batch 64"
 

@@ -133,7 +133,7 @@ def train_judge(
     steps = min(2000, max(400, 40 * len(train) // 128))
     often = steps * 128 > 10 * len(train)  # seen more than ten times
     shift = min(train.size) // 12 if often else 0
-    made_from = json.dumps({"judge": 1, "pictures": train.fingerprint, "seed": seed, "steps": steps, "shift": shift})
+    made_from = json.dumps({"judge": 2, "pictures": train.fingerprint, "seed": seed, "steps": steps, "shift": shift})
     path = Path(folder or outputs_root() / "judges") / f"{train.fingerprint[:16]}-{seed}.safetensors"
     with seeded(seed, "judge"):
         net = FeatureNet(train.channels, train.columns)

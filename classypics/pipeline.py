@@ -130,7 +130,7 @@ def stream(
 
 # %% ../nbs/09_pipeline.ipynb #017eadc1
 def shipped() -> dict[str, Path]:
-    "The models that come with classypics: name to folder, the best first."
+    "The models that come with classypics: name to folder, first the one that a panel opens with."
     root = Path(str(resources.files("classypics"))) / "pretrained"
     order = sorted(root.glob("*"), key=lambda p: (p.name != "fashion-mnist", p.name))
     return {p.name: p for p in order if (p / "config.json").exists()}

@@ -165,12 +165,16 @@ def check(recipe: Recipe) -> None:
     resolve_device(recipe.device or "auto")
 
 # %% ../nbs/11_recipe.ipynb #e331d939
+def _parts(said) -> list:
+    "A list as it is, and a text such as '32,64' or '[32, 64]' as the list it means."
+    return re.findall(r"[^\s,\[\]]+", said) if isinstance(said, str) else list(said)
+
+
 def _whole_numbers(field: str, said) -> list[int] | None:
     "`32`, `'32,64'` or a list as a list of whole numbers; `None` stays."
     if said is None:
         return None
-    parts = re.findall(r"[^\s,\[\]]+", said) if isinstance(said, str) else said
-    parts = [parts] if isinstance(parts, int) else list(parts)
+    parts = [said] if isinstance(said, int) else _parts(said)
     if not parts or not all(re.fullmatch("[1-9][0-9]*", str(w)) for w in parts):
         raise InputError(f"{field} are whole numbers above 0, such as 32,64, not {said}")
     return [int(w) for w in parts]
@@ -180,9 +184,8 @@ def _interval(said) -> list[float] | None:
     "`'0.3,20'` or two numbers as a list of the two; `None` stays."
     if said is None:
         return None
-    parts = re.findall(r"[^\s,\[\]]+", said) if isinstance(said, str) else said
     with contextlib.suppress(TypeError, ValueError):
-        low, high = map(float, parts)
+        low, high = map(float, _parts(said))
         if 0 <= low < high < math.inf:
             return [low, high]
     raise InputError(f"guidance_interval is two levels of sigma, the lower one first, such as 0.3,20, not {said}")
@@ -900,7 +903,9 @@ def _codec_alone(pipe: Pipeline, data: Data, most: int, *, network, seed: int) -
 def _circumstances(pipe: Pipeline, data: Data, seed: int, options: dict) -> list[str]:
     "What belongs beside scores: how the pictures were drawn, and whether the real ones are those of the training."
     how = pipe.config["defaults"] | {k: v for k, v in options.items() if v is not None}
-    drawn = f"Drawn in {how['num_inference_steps']} steps of {how['sampler']} at guidance {how['guidance_scale']:g}, "
+    low, high = how["guidance_interval"]
+    where = "" if (low, high) == tuple(DEFAULTS["guidance_interval"]) else f" where sigma is {low:g} to {high:g}"
+    drawn = f"Drawn in {how['num_inference_steps']} steps of {how['sampler']} at guidance {how['guidance_scale']:g}{where}, "
     notes = [drawn + f"picture k of them from seed {seed} + k."]
     if pipe.config.get("data", {}).get("fingerprint") != data.train.fingerprint:
         notes.append(
