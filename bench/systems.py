@@ -98,7 +98,9 @@ class Classypics:
     def ready(self, makers: bool = False) -> nn.Module:
         self.pipe = Pipeline.from_pretrained(self.folder)
         said = self.pipe.config["defaults"]
+        low, high = said["guidance_interval"]
         self.drawn = f"{said['sampler']}, {said['num_inference_steps']} steps, guidance {said['guidance_scale']:g}"
+        self.drawn += f" where sigma is {low:g} to {high:g}"
         return self.pipe.denoiser.net
 
     def parameters(self) -> int:
