@@ -277,7 +277,7 @@ WIDTHS = (16, 32, 48, 64, 96, 128)
 "Channels of the largest level, among which `plan` chooses."
 ENOUGH = 3_500
 "Pictures a net should see in training for each channel of its largest level, copies counted."
-_SHARE, _OVERHEAD = 0.7, 0.05  # of a product's rate that a step reaches; seconds a step that no width changes
+_SHARE, _OVERHEAD = 0.9, 0.05  # of a product's rate that a step reaches; seconds a step that no width changes
 
 
 def operations(net: dict, shape: tuple[int, int, int]) -> float:
