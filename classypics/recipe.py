@@ -66,7 +66,7 @@ class Recipe:
     save_every: float | None = None  # seconds between checkpoints; 30
     num_inference_steps: int | None = None  # the model's default when drawing; 12
     guidance_scale: float | None = None  # the model's default when drawing; 1.5, or 2 with several columns
-    guidance_interval: list[float] | str | None = None  # levels of sigma at which it guides; 0.3,5, or all with several columns
+    guidance_interval: list[float] | str | None = None  # where sigma is within; 0.3,5, and all with several columns
     sampler: str | None = None  # the model's default when drawing; dpmpp_2m
 
 # %% ../nbs/11_recipe.ipynb #29236aa0
@@ -908,8 +908,8 @@ def _circumstances(pipe: Pipeline, data: Data, seed: int, options: dict) -> list
     how = pipe.config["defaults"] | {k: v for k, v in options.items() if v is not None}
     low, high = how["guidance_interval"]
     where = "" if [low, high] == EVERYWHERE else f" where sigma is {low:g} to {high:g}"
-    drawn = f"Drawn in {how['num_inference_steps']} steps of {how['sampler']} at guidance {how['guidance_scale']:g}{where}, "
-    notes = [drawn + f"picture k of them from seed {seed} + k."]
+    drawn = f"Drawn in {how['num_inference_steps']} steps of {how['sampler']} at guidance {how['guidance_scale']:g}"
+    notes = [drawn + f"{where}, picture k of them from seed {seed} + k."]
     if pipe.config.get("data", {}).get("fingerprint") != data.train.fingerprint:
         notes.append(
             f"The pictures in {data.name} are no longer those the model learned from: some that count as held out here "

@@ -45,7 +45,7 @@ class Course:
         return min(rise, (self.steps - self.done) / (self.steps - self.decay_from + 1))
 
     def decide(self, minutes: float | None) -> None:
-        "Once, when all of `minutes` but the share `DECAY` is spent: where the decay begins, and how many steps the run has."
+        "Once, when all of `minutes` but the share `DECAY` is spent: how many steps the run has."
         if self.steps is None and self.seconds >= 60 * (1 - DECAY) * minutes:
             self.decay_from = self.done
             left = max(0.0, 60 * minutes - self.seconds)
