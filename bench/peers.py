@@ -7,7 +7,7 @@
 Can be stopped at any moment and goes on when started again; what is finished is not done again. Every system trains in
 processes of its own, in four turns each, one after the other, so that a noisy machine is noisy to all. Counted are the
 seconds of training alone: no imports, no loading, no saving (but what trains by `fit` pays for its checkpoints, and
-`classypics` and `trial` for previews). Then each draws, in the proportions of the training pictures, for at most twice
+`classypics` and `trial` for previews). Then each draws, in the proportions of the training pictures, for at most half
 its minutes but no fewer than FID takes, and one `FeatureNet`, trained beforehand and the same for all, judges. Results
 lie in outputs/bench/peers/<data>-<minutes>/<system>/: result.json, grid.png, and what it takes to go on.
 """
@@ -218,7 +218,7 @@ def run_stage(stage: str, system: str, data: str, minutes: float, *, turn=0, pic
         result = {"system": system, "asked": {"pictures": pictures, "makers": makers}, "trained": it.trained}
         score_drawn(result, pictures_of, folder, labels)
     else:
-        draw(it, folder, labels, limit=120 * minutes, makers=stage != "draw")
+        draw(it, folder, labels, limit=30 * minutes, makers=stage != "draw")
 
 
 # Tables
@@ -279,6 +279,15 @@ def best_peer(results: dict) -> str | None:
     return min(scored, key=lambda name: above(results[name])) if scored else None
 
 
+def side_by_side(folder: Path, systems: list[str], data) -> None:
+    "peers.png in `folder`: a row a system, a column a class, the first that each drew of it."
+    pictures = [drawn(folder / name / "drawn.pt", most=FEWEST)["pictures"] for name in systems]
+    labels = spread_labels(data.train.labels, min(map(len, pictures)))[:, 0].tolist()
+    firsts = [labels.index(k) for k in sorted(set(labels))[:12]]
+    grid = picture_grid(torch.cat([p[firsts] for p in pictures]), columns=len(firsts), row_labels=systems)
+    save_image(grid, folder / "peers.png")
+
+
 def at_hand(source: str) -> bool:
     "Whether CIFAR-10 is on this disk; other sets are found, or fetched."
     known = ("cifar10", "cifar-10-batches-py")
@@ -315,6 +324,7 @@ def main() -> None:
                 shown += f"\n{data}, {3 * options.minutes:g} minutes\n\n{table(longer, results.get('classypics'))}\n"
         print(shown, flush=True)
         (run_folder(data, options.minutes) / "table.md").write_text(shown)
+        side_by_side(run_folder(data, options.minutes), systems, load_data(data))
 
 
 if __name__ == "__main__":
