@@ -149,25 +149,28 @@ class Muon(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure=None):
         "Move those layers; AdamW does the rest."
-        lr, decay = (self.param_groups[0][name] for name in ("lr", "weight_decay"))
-        for (_, channels, *window), alike in self.alike.items():
-            same = [p for p in alike if p.grad is not None]
-            for p in same:
-                if "momentum" not in self.state[p]:  # AdamW wants everyone to have a step
-                    self.state[p] = {"step": torch.zeros(()), "momentum": torch.zeros_like(p)}
-            if not same:
-                continue
-            gradients, means = [p.grad for p in same], [self.state[p]["momentum"] for p in same]
-            torch._foreach_lerp_(means, gradients, 1 - self.momentum)
-            ahead = torch._foreach_lerp(gradients, means, self.momentum)
-            ahead = torch.stack([x.movedim(1, -1) for x in ahead]).flatten(2)  # (N, rows, window * channels)
-            moves = orthogonal(ahead) if ahead.shape[1] <= ahead.shape[2] else orthogonal(ahead.mT).mT
-            moves = moves.unflatten(2, (*window, channels)).movedim(-1, 2)
-            torch._foreach_mul_(same, 1 - lr * decay)
-            torch._foreach_add_(same, list(moves), alpha=-lr * 0.2 * max(ahead.shape[1:]) ** 0.5)
+        for alike in self.alike.values():
+            if same := [p for p in alike if p.grad is not None]:
+                self._move(same)
             for p in same:
                 p.grad = None  # AdamW leaves it alone
         super().step(closure)
+
+    def _move(self, same: list):
+        "Move weights of one shape, (r,c) or (r,c,h,w), along their orthogonalised momentum."
+        _, channels, *window = same[0].shape
+        lr, decay = (self.param_groups[0][name] for name in ("lr", "weight_decay"))
+        for p in same:
+            if "momentum" not in self.state[p]:  # AdamW wants everyone to have a step
+                self.state[p] = {"step": torch.zeros(()), "momentum": torch.zeros_like(p)}
+        gradients, means = [p.grad for p in same], [self.state[p]["momentum"] for p in same]
+        torch._foreach_lerp_(means, gradients, 1 - self.momentum)
+        ahead = torch._foreach_lerp(gradients, means, self.momentum)
+        ahead = torch.stack([x.movedim(1, -1) for x in ahead]).flatten(2)  # (N, rows, window * channels)
+        moves = orthogonal(ahead) if ahead.shape[1] <= ahead.shape[2] else orthogonal(ahead.mT).mT
+        moves = moves.unflatten(2, (*window, channels)).movedim(-1, 2)
+        torch._foreach_mul_(same, 1 - lr * decay)
+        torch._foreach_add_(same, list(moves), alpha=-lr * 0.2 * max(ahead.shape[1:]) ** 0.5)
 
 # %% ../nbs/04_train.ipynb #7c9d9bc6
 @dataclass

@@ -45,6 +45,12 @@ def test_more_time_or_a_faster_machine_gives_a_wider_net():
     assert widths(200, 100) > widths(20, 100)
 
 
+def test_colour_is_guided_more_and_what_is_asked_stays():
+    scale = lambda channels, **asked: plan(Recipe("made", device="cpu", **asked), pictures(100, (channels, 8, 8), 2),
+                                           machine=LAPTOP).recipe.guidance_scale
+    assert scale(1) == 1.5 < scale(3) == 3 and scale(3, guidance_scale=2.0) == 2 and scale(3, label_dropout=0.0) == 1
+
+
 def test_the_widest_net_that_sees_enough():
     data, machine = pictures(1000, (1, 28, 28), 10), dataclasses.replace(LAPTOP, rate=400.0)
     planned = plan(Recipe("made", minutes=10, device="cpu"), data, machine=machine)
