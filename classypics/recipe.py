@@ -353,7 +353,7 @@ def _fits(recipe: Recipe, config: dict) -> None:
             f"a run cannot take its codec from the folder it is written to ({recipe.out}): choose another --out"
         )
 
-# %% ../nbs/11_recipe.ipynb #002dc253
+# %% ../nbs/11_recipe.ipynb #5c1e9a40
 def _guidance(recipe: Recipe, data: Data) -> tuple[float, list[float], str]:
     "Scale and interval of guidance when drawing, and why."
     if len(data.train.columns) > 1:
@@ -362,9 +362,11 @@ def _guidance(recipe: Recipe, data: Data) -> tuple[float, list[float], str]:
         scale, interval, why = 3.0, [0.3, 5.0], "best on colour photographs; after hours of training try 1.5 too"
     else:
         scale, interval, why = 1.5, [0.3, 5.0], "best on grey pictures"
-    return (1.0, interval, "without label_dropout there is none") if recipe.label_dropout == 0 else (scale, interval, why)
+    return (
+        (1.0, interval, "without label_dropout there is none") if recipe.label_dropout == 0 else (scale, interval, why)
+    )
 
-
+# %% ../nbs/11_recipe.ipynb #002dc253
 @dataclass
 class Plan:
     "A recipe with every open decision made, and why."
