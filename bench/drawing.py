@@ -12,14 +12,14 @@ from classypics.recipe import data_of, draw_like, read_recipe
 from classypics.schedule import LogNormal
 
 USUAL = dict(sampler="dpmpp_2m", steps=12, scale=1.5, interval=(0.3, 5.0), levels={})
-OTHER_SAMPLERS = (("heun", 6), ("heun", 9), ("euler", 12), ("euler", 30), ("ddpm", 30))
+OTHER_SAMPLERS = (("heun", 6), ("heun", 9), ("euler", 12), ("euler", 30), ("ddpm", 24), ("ddpm", 30))
 INTERVALS = ((0.0, 1e9), (0.0, 5.0), (0.3, 3.0), (0.3, 20.0), (1.0, 20.0))
 LEVELS = ({"sigma_max": 40.0}, {"sigma_max": 20.0}, {"sigma_min": 0.02}, {"rho": 5.0}, {"rho": 3.0})
 PARTS = {
-    "steps": [dict(steps=n) for n in (6, 8, 18, 30)],
+    "steps": [dict(steps=n) for n in (6, 8, 18, 20, 30)],
     "samplers": [dict(sampler=name, steps=n) for name, n in OTHER_SAMPLERS],
     "guidance": [dict(scale=s) for s in (1.0, 1.25, 2.0, 3.0)],
-    "interval": [dict(scale=s, interval=i) for s in (1.5, 2.0) for i in INTERVALS],
+    "interval": [dict(scale=s, interval=i) for s in (1.5, 2.0, 2.5, 3.0) for i in INTERVALS],
     "levels": [dict(levels=v) for v in LEVELS],
 }
 
