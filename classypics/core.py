@@ -34,13 +34,14 @@ def unknown(kind: str, name, options, *, plural: str = "") -> InputError:
 # %% ../nbs/00_core.ipynb #09747fe2
 def generator(*address) -> torch.Generator:
     "A CPU generator whose numbers are a function of `address` (numbers or strings, such as seed and step) alone."
+    address = tuple(a.item() if hasattr(a, "item") else a for a in address)  # numpy's 0 is the same as 0
     digest = hashlib.blake2b(repr(address).encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
 @contextlib.contextmanager
 def seeded(*address):
-    "Inside the `with`, torch's global generators are seeded by `address`; afterwards they are as they were."
+    "Inside the `with`, torch's global generators are seeded by `address`; afterwards CPU's and CUDA's are as before."
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
         torch.manual_seed(generator(*address).initial_seed())
         yield
@@ -64,7 +65,7 @@ def data_roots() -> list[Path]:
 
 def outputs_root() -> Path:
     "The folder for everything the project writes: `CLASSYPICS_OUTPUTS` if it is set, else `outputs`."
-    return Path(os.environ.get("CLASSYPICS_OUTPUTS", "outputs"))
+    return Path(os.environ.get("CLASSYPICS_OUTPUTS") or "outputs").expanduser()
 
 # %% ../nbs/00_core.ipynb #9ff3014c
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ def fit_picture(
     image = image if image.mode == mode else image.convert(mode)
     if image.size != (width, height):
         scale = min(image.width / width, image.height / height)
-        left, top = (image.width - width * scale) / 2, (image.height - height * scale) / 2
+        left, top = (max(0.0, a - b * scale) / 2 for a, b in zip(image.size, (width, height)))  # W / w * w may exceed W
         box = (left, top, left + width * scale, top + height * scale)
         image = image.resize((width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=3)
     return np.asarray(image).reshape(height, width, channels)
@@ -529,7 +529,7 @@ def hold_out(
     seed: int,
     share: float = 0.1,
 ) -> tuple:
-    "Indices to learn from, and indices held out: about `share` of each class, at least one where it has two."
+    "Indices to learn from, and held out: about `share` of each class, one at least, if nothing is then unseen."
     order = torch.randperm(len(labels), generator=generator(seed, "hold out")).tolist()
     rows, groups, held_out = labels.tolist(), {}, set()
     for i in order:
@@ -811,7 +811,8 @@ def analyse(data: Data) -> Analysis:
     once = [group[0] for group in same.values()]
     near = [(once[a], once[b]) for a, b in near_copies(thumbnails[once])]
     groups = [group for group in same.values() if len(group) > 1]
-    leaked = [(i, g[0]) for g in groups for i in g if g[0] < split <= i] + [(b, a) for a, b in near if a < split <= b]
+    leaked = [(i, g[0]) for g in groups for i in g if g[0] < split <= i]
+    leaked += [(i, a) for a, b in near if a < split <= b for i in same[hashes[b]]]
     return Analysis(
         summary=data.summary,
         counts=counts,

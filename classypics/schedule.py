@@ -22,11 +22,13 @@ def spread(n: int, generator: torch.Generator) -> torch.Tensor:
 
 # %% ../nbs/03_noise.ipynb #cc43e8a5
 def _betas(kind: str, timesteps: int) -> torch.Tensor:
-    "The `timesteps` betas of a DDPM table, float64."
+    "The `timesteps` betas of a DDPM table, float64; larger in a shorter table, which ends as noisy (2102.09672)."
+    larger = 1000 / timesteps  # than in the papers' tables
     if kind == "linear":
-        return torch.linspace(1e-4, 0.02, timesteps, dtype=torch.float64)
+        return (larger * torch.linspace(1e-4, 0.02, timesteps, dtype=torch.float64)).clamp(max=0.999)
     if kind == "scaled_linear":
-        return torch.linspace(0.00085**0.5, 0.012**0.5, timesteps, dtype=torch.float64) ** 2
+        roots = torch.linspace(0.00085**0.5, 0.012**0.5, timesteps, dtype=torch.float64)
+        return (larger * roots**2).clamp(max=0.999)
     if kind == "cosine":
         t = torch.arange(timesteps + 1, dtype=torch.float64) / timesteps
         alpha_bar = ((t + 0.008) / 1.008 * math.pi / 2).cos() ** 2

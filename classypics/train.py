@@ -39,7 +39,7 @@ class Course:
 
     def factor(self) -> float:
         "What the rate is multiplied by in the coming step."
-        rise = min(1.0, (self.done + 1) / self.warmup)
+        rise = min(1.0, (self.done + 1) / max(1, self.warmup))
         if self.decay_from is None or self.done < self.decay_from:
             return rise
         return min(rise, (self.steps - self.done) / (self.steps - self.decay_from + 1))
@@ -57,11 +57,13 @@ class Course:
 
 # %% ../nbs/04_train.ipynb #c5146e8a
 def power_average(
-    sigma_rel: float = 0.1,  # width of the average as a share of the run, above 0 and below 0.28
+    sigma_rel: float = 0.1,  # width of the average as a share of the run, above 0 and at most 0.28
 ):
     "EDM2's average over steps 1..t with weights t ** gamma (arXiv 2312.02696), as `AveragedModel` wants it."
     import numpy as np
 
+    if not 0 < sigma_rel <= 0.28:
+        raise InputError(f"the width of the weight average must lie above 0 and at most at 0.28, not {sigma_rel}")
     s = sigma_rel**-2  # (gamma + 2)^2 (gamma + 3) = s (gamma + 1) defines gamma; its largest root is meant
     gamma = max(np.roots([1, 7, 16 - s, 12 - s]).real)
 
@@ -149,12 +151,14 @@ class Muon(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure=None):
         "Move those layers; AdamW does the rest."
+        loss = torch.enable_grad()(closure)() if closure else None
         for alike in self.alike.values():
             if same := [p for p in alike if p.grad is not None]:
                 self._move(same)
             for p in same:
                 p.grad = None  # AdamW leaves it alone
-        super().step(closure)
+        super().step()
+        return loss
 
     def _move(self, same: list):
         "Move weights of one shape, (r,c) or (r,c,h,w), along their orthogonalised momentum."
@@ -213,6 +217,7 @@ class _Run:
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         n = len(next(iter(drawn.values())))
         start, mine = rank * n // processes, (rank + 1) * n // processes - rank * n // processes
+        pieces = max(1, min(pieces, mine))  # none without a picture
         cuts, loss = [start + mine * i // pieces for i in range(pieces + 1)], 0.0
         for i, (start, stop) in enumerate(zip(cuts, cuts[1:])):
             part = {k: v[start:stop].to(self.device) for k, v in drawn.items()}

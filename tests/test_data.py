@@ -343,6 +343,13 @@ def test_the_centre_is_cut_out_and_nothing_is_squeezed():
     assert (tall[20:-20] == [0, 0, 255]).all() and (tall[:10] == [255, 0, 0]).all()
 
 
+@pytest.mark.parametrize("side", [28, 178, 450, 500])
+def test_any_size_can_be_had(side):  # 28 / 25 * 25 is a little more than 28
+    plain = Image.new("L", (side, side + 40), "white")
+    for size in range(4, 226):
+        assert (fit_picture(plain, (size, size), channels=1) == 255).all(), size
+
+
 def test_a_large_jpeg_is_not_decoded_in_full(tmp_path):
     picture(0, (1600, 1200)).save(tmp_path / "photo.jpg", quality=95)
     opened = Image.open(tmp_path / "photo.jpg")
@@ -594,6 +601,16 @@ def test_analysis_finds_copies_on_both_sides(tmp_path):
     text = found.text()
     for words in ("2.0 times", "train/b/blank.png is empty", "copy to learn from: 2", "200x200 to 32x32 colour"):
         assert words in text
+
+
+def test_every_test_copy_is_counted_where_two_are_the_same_file(tmp_path):
+    folder(tmp_path / "train", {"a": 6, "b": 6}, size=(200, 200))
+    folder(tmp_path / "test", {"a": 3, "b": 3}, size=(200, 200), seed=77)
+    paler = Image.open(tmp_path / "train/b/1.png").point(lambda v: int(v * 0.8 + 20))
+    for name in ("one.png", "two.png"):
+        paler.save(tmp_path / "test/b" / name)
+    found = analyse(load_data(f"folder:{tmp_path}"))
+    assert sorted(found.leaked) == [("test/b/one.png", "train/b/1.png"), ("test/b/two.png", "train/b/1.png")]
 
 
 def test_colour_statistics_are_those_of_the_pixels(tmp_path):

@@ -26,6 +26,12 @@ def test_alphas_cumprod(kind):
     torch.testing.assert_close(Discrete(kind).alphas_cumprod.float(), theirs(kind).alphas_cumprod, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("kind", ["linear", "scaled_linear"])
+def test_a_shorter_table_ends_as_noisy(kind):
+    whole, short = Discrete(kind), Discrete(kind, timesteps=100)
+    assert short.table[-1] > whole.table[-1] / 3 > 1 and short.table[0] < 0.2
+
+
 @pytest.mark.parametrize("steps", [7, 20, 1000])
 def test_trailing_timesteps(steps):
     scheduler, schedule = theirs("linear"), Discrete("linear")
