@@ -92,7 +92,7 @@ def _sample(parser):
     )
     parser.add_argument("--num-images", type=int, default=8, help="pictures a class")
     parser.add_argument("--out", type=str, default="pictures.png", help="image file to write")
-    parser.add_argument("--film", type=str | None, default=None, help="also the drawing: a .gif, or a folder of PNGs")
+    parser.add_argument("--film", type=str | None, default=None, help="also a film, in 24 steps: a .gif, or a folder")
     _drawing_options(parser)
 
     def run(args):

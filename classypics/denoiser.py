@@ -248,7 +248,7 @@ class Guided(nn.Module):
     def __init__(
         self,
         denoiser: nn.Module,
-        scale: float,  # 0: the guide alone; 1: the denoiser alone; above: more of the label
+        scale: float,  # 1: the denoiser alone; above: more of the label; 0: the guide alone, within `interval`
         *,
         interval: tuple[float, float] = (0.0, math.inf),  # guide where low <= sigma <= high
         guide: nn.Module | None = None,  # a weaker denoiser; None: the same one, told no label

@@ -467,7 +467,7 @@ def score(
     drawn_labels: torch.Tensor,  # (n,) or (n,L) integers: what was asked for
     data: Data,  # the real pictures
     *,
-    network,  # `FeatureNet` or `inception()`; agreement always asks the data's own judge
+    network,  # `FeatureNet` or `inception()`; agreement asks a `FeatureNet`: this one or else the data's own
     seed: int = 0,  # which real pictures are taken
 ) -> Scores:
     "All scores of drawn pictures, each with its n, its network and the same score of real test pictures."

@@ -13,7 +13,7 @@ import base64, contextlib, csv, dataclasses, html, io, json, math, re, shlex, sh
 from dataclasses import dataclass
 from pathlib import Path
 import torch
-from .augment import Augment
+from .augment import Augment, split_specs
 from .codec import CodecTask, PatchDiscriminator, load_diffusers
 from .core import InputError, generator, gif, outputs_root, picture_grid, replacing, resolve_device, seeded
 from .core import to_float, to_uint8, unknown
@@ -87,6 +87,9 @@ def read_recipe(path) -> Recipe:
     for key in entries:
         if key not in names:
             raise unknown(f"key in {path}", key, names, plural="keys")
+        if isinstance(entries[key], str) and float in typing.get_args(Recipe.__annotations__[key]):
+            with contextlib.suppress(ValueError):  # YAML takes 3e-3 for a text
+                entries[key] = float(entries[key])
     return Recipe(**entries)
 
 
@@ -133,6 +136,14 @@ LEARNED = {"kl": "KLAutoencoder", "vq": "VQAutoencoder"}
 "Codecs that a run learns itself before it learns to draw, by the name a person types."
 
 # %% ../nbs/11_recipe.ipynb #8dbd533f
+def _check_kinds(recipe: Recipe) -> None:
+    for field, value in dataclasses.asdict(recipe).items():
+        kinds = {typing.get_origin(t) or t for t in typing.get_args(Recipe.__annotations__[field])}
+        kinds |= {int} if float in kinds else {tuple} if list in kinds else {Path} if field == "out" else set()
+        if not isinstance(value, tuple(kinds)):
+            raise InputError(f"{field} cannot be {value!r}; see: classypics train --help")
+
+
 def check(recipe: Recipe) -> None:
     "Refuse, with one sentence, what can be seen to be wrong without looking at the data."
     said = {k: v for k, v in dataclasses.asdict(recipe).items() if v is not None}
@@ -140,10 +151,7 @@ def check(recipe: Recipe) -> None:
         raise InputError("a recipe needs data: digits, fashion_mnist, folder:PATH, csv:PATH, ...; e.g. --data digits")
     if "steps" in said and "minutes" in said:
         raise InputError(f"give either steps or minutes, not both (steps {recipe.steps}, minutes {recipe.minutes})")
-    for field, value in said.items():
-        kinds = [typing.get_origin(t) or t for t in typing.get_args(Recipe.__annotations__[field])]
-        if not isinstance(value, tuple(kinds + [int] * (float in kinds) + [tuple] * (list in kinds))):
-            raise InputError(f"{field} cannot be {value!r}; see: classypics train --help")
+    _check_kinds(recipe)
     for field in said.keys() & _NAMED.keys():
         if said[field] not in _NAMED[field]:
             raise unknown(field, said[field], _NAMED[field])
@@ -167,9 +175,9 @@ def check(recipe: Recipe) -> None:
     resolve_device(recipe.device or "auto")
 
 # %% ../nbs/11_recipe.ipynb #e331d939
-def _parts(said) -> list:
+def _parts(said, part: str = r"[^\s,\[\]]+") -> list:
     "A list as it is, and a text such as '32,64' or '[32, 64]' as the list it means."
-    return re.findall(r"[^\s,\[\]]+", said) if isinstance(said, str) else list(said)
+    return [p.strip() for p in re.findall(part, said)] if isinstance(said, str) else list(said)
 
 
 def _whole_numbers(field: str, said) -> list[int] | None:
@@ -195,6 +203,7 @@ def _interval(said) -> list[float] | None:
 
 def tidy(recipe: Recipe) -> Recipe:
     "The same recipe, with sizes, lists and paths in the one form in which they are stored."
+    _check_kinds(recipe)
     size, out = recipe.size, recipe.out
     return dataclasses.replace(
         recipe,
@@ -203,7 +212,8 @@ def tidy(recipe: Recipe) -> Recipe:
         guidance_interval=_interval(recipe.guidance_interval),
         size=None if size is None else "x".join(map(str, parse_size(size))),
         out=None if out is None else str(Path(out).expanduser()),
-        augment=None if recipe.augment is None else Augment(recipe.augment).specs,
+        augment=None if recipe.augment is None else split_specs(recipe.augment),
+        label_columns=_parts(recipe.label_columns, "[^,]+") if recipe.label_columns else None,
     )
 
 # %% ../nbs/11_recipe.ipynb #63c60d89
@@ -226,20 +236,21 @@ def _free_memory() -> float:
     return min(psutil.virtual_memory().available, math.inf if limit == "max" else int(limit))
 
 
-def probe(device: str = "auto") -> Machine:
-    "Measure this computer, in a fraction of a second; the rate is that of the precision a training would use."
+def probe(device: str = "auto", *, bf16: bool = True) -> Machine:
+    "Measure this computer, in a fraction of a second: in bfloat16 where that is fast and not ruled out."
     where = resolve_device(device)
     if where.type == "cuda":
-        bf16, free = torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.mem_get_info(where)[0]
+        fast, free = torch.cuda.is_bf16_supported(including_emulation=False), torch.cuda.mem_get_info(where)[0]
     else:
-        bf16 = where.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        fast = where.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
         free = _free_memory()
-    a, seconds = torch.ones(1024, 1024, dtype=torch.bfloat16 if bf16 else torch.float32, device=where), []
+    precision = torch.bfloat16 if fast and bf16 else torch.float32
+    a, seconds = torch.ones(1024, 1024, dtype=precision, device=where), []
     for _ in range(5):
         start = time.perf_counter()
         float((a @ a)[0, 0])  # waits for a GPU to finish
         seconds.append(time.perf_counter() - start)
-    return Machine(str(where), bf16, 2 * 1024**3 / min(seconds) / 1e9, free / 1e9)
+    return Machine(str(where), fast, 2 * 1024**3 / min(seconds) / 1e9, free / 1e9)
 
 # %% ../nbs/11_recipe.ipynb #81e4fbea
 def choose_codec(size: tuple[int, int], minutes: float | None) -> tuple[str, int, str]:
@@ -385,7 +396,7 @@ def plan(
     "Complete a recipe: what is open is decided from the pictures, the minutes and the machine; what was asked stays."
     check(recipe)
     asked = {k: v for k, v in dataclasses.asdict(tidy(recipe)).items() if v is not None}
-    machine = machine or probe(recipe.device or "auto")
+    machine = machine or probe(recipe.device or "auto", bf16=recipe.bf16 is not False)
     codec, factor, why = _codec(recipe, data)
     decided = {"out": home(data), "minutes": None if recipe.steps else 10.0, "channels": data.train.channels}
     scale, interval, why_scale = _guidance(recipe, data)
@@ -832,7 +843,7 @@ def _follow(recipe: Recipe, data: Data, config: dict, interrupted, progress: boo
         pipe.codec,
         pipe.schedule,
         label_dropout=recipe.label_dropout,
-        augment=Augment(recipe.augment) if recipe.augment else None,
+        augment=Augment(recipe.augment, shape=(recipe.channels, *data.train.size)) if recipe.augment else None,
         bf16=recipe.bf16,
     ).train()
     share = 1 - recipe.codec_share if recipe.codec in LEARNED else 1.0
@@ -1077,5 +1088,6 @@ def demo(*, minutes: float = 1.5) -> Path | None:
     )
     page = report(folder / "digits", more=more).replace(folder / "report.html")
     print(f"4. everything on one page: {page}")
+    print(f"pick a digit in the panel: classypics panel {shlex.quote(str(folder / 'digits'))}")
     print("now your own pictures, a folder a class: classypics train --data folder:my_photos --minutes 10")
     return page

@@ -110,7 +110,9 @@ def test_one_sentence_before_anything_is_done(line, model, tmp_path, monkeypatch
         ("data: digits\nminuts: 3\n", "minuts"),
         ("- digits\n", "recipe"),
         ("data: digits\nsteps: many\n", "steps cannot be 'many'"),
-        ("data: digits\nwidths: {a: 1}\n", "widths are whole numbers"),
+        ("data: digits\nwidths: {a: 1}\n", "widths cannot be {'a': 1}"),
+        ("data: digits\nwidths: 32.0\n", "widths cannot be 32.0"),
+        ("data: digits\naugment: 2\n", "augment cannot be 2"),
         ("a: [", "recipe"),
     ],
 )
@@ -119,6 +121,20 @@ def test_a_wrong_recipe_file(text, expected, tmp_path):
     with pytest.raises(InputError, match=expected):
         run(["train", "--config", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_recipe_is_read_as_it_is_meant(photos, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("data: digits\nlr: 3e-3\nsteps: 2\naugment: ['RandomCrop(8, padding=1)']\n")
+    run(["train", "--config", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "run")])
+    assert read_recipe(tmp_path / "run" / "recipe.yaml").lr == 0.003
+    files = sorted(photos.rglob("*.png"))
+    lines = [f"{f},{f.parent.name},{'odd' if i % 2 else 'even'}" for i, f in enumerate(files)]
+    (tmp_path / "table.csv").write_text("\n".join(["file,kind,place", *lines]))
+    for columns in (("kind", "place"), "kind, place", ["kind", "place"]):  # the first begins, the others go on
+        train(
+            Recipe(f"csv:{tmp_path / 'table.csv'}", label_columns=columns, steps=2, out=tmp_path / "several"),
+            resume=True, progress=False,
+        )  # fmt: skip
 
 
 def test_exit_status_and_no_traceback(tmp_path):
