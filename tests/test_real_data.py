@@ -34,6 +34,7 @@ def test_a_zip_of_folders_is_a_data_set(real_data):
 
 
 SHIPPED = {  # name: (where its pictures are, agreement of real ones at least, of drawn ones at least)
+    "cifar10": ("cifar10-jpeg.zip", 0.7, 0.6),
     "fashion-mnist": ("FashionMNIST", 0.9, 0.85),
     "mnist": ("MNIST", 0.97, 0.95),
 }
@@ -44,7 +45,8 @@ def test_a_shipped_model_draws_what_it_is_asked_for(name, real_data):
     place, real, least = SHIPPED[name]
     if not (real_data / place).exists():
         pytest.skip(f"{place} is not among the real data")
-    data, pipe = load_data(name), Pipeline.from_pretrained(name)
+    data = load_data(f"folder:{real_data / place}" if place.endswith(".zip") else name)
+    pipe = Pipeline.from_pretrained(name)
     judge = train_judge(data.train)
     assert list(pipe.classes) == list(data.train.classes)
     drawn = pipe(list(pipe.classes), num_images=30)
