@@ -108,10 +108,14 @@ def _row(columns: dict, said: dict) -> list[int]:
 def check_labels(labels: torch.Tensor, columns: dict) -> None:
     "An `InputError` unless labels are integers (n, L) that the columns have, n at least 1."
     most = [len(values) for values in columns.values()]
-    fits = labels.ndim == 2 and len(labels) and labels.shape[1] == len(most) and not labels.is_floating_point()
-    if not fits or (labels < -1).any() or (labels >= torch.tensor(most, device=labels.device)).any():
-        sizes = ", ".join(f"{column} -1 to {n - 1}" for column, n in zip(columns, most))
-        raise InputError(f"labels are a row of integers a picture ({sizes}), not {tuple(labels.shape)} of such")
+    sizes = ", ".join(f"{column} -1 to {n - 1}" for column, n in zip(columns, most))
+    said = f"labels are a row of integers a picture ({sizes})"
+    if labels.ndim != 2 or not len(labels) or labels.shape[1] != len(most) or labels.is_floating_point():
+        raise InputError(f"{said}, not {str(labels.dtype).removeprefix('torch.')} of shape {tuple(labels.shape)}")
+    outside = (labels < -1) | (labels >= torch.tensor(most, device=labels.device))
+    if outside.any():
+        row = outside.any(1).nonzero()[0].item()
+        raise InputError(f"{said}, and row {row} has {', '.join(map(str, labels[row].tolist()))}")
 
 
 def _parts(columns: dict, text: str) -> dict:

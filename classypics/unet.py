@@ -62,7 +62,7 @@ class Block(nn.Module):
 
 # %% ../nbs/06_unet.ipynb #806a7f3e
 class Attention(nn.Module):
-    "Self-attention over all positions of (B, width, H, W), added to its input; heads of 32 channels or a little more."
+    "Self-attention over all positions of (B, width, H, W), added to its input; heads of at least 32 channels, or one narrower."
 
     def __init__(self, width: int):
         super().__init__()

@@ -258,9 +258,19 @@ def test_drawn_labels_are_in_the_proportions_of_many_rare_rows():
     assert len(labels) == 1000 and (labels.float().mean() - rows.float().mean()).abs() < 0.009
 
 
-@pytest.mark.parametrize("labels", [[[4, 0]], [[0, 4]], [[-2, 0]], [[0]], [0, 0], [[0.0, 0.0]]])
-def test_labels_that_the_columns_do_not_have(attributes, labels):
-    with pytest.raises(InputError, match="labels are a row of integers a picture"):
+@pytest.mark.parametrize(
+    "labels, why",
+    [
+        ([[0, 0], [4, 0]], "and row 1 has 4, 0"),
+        ([[0, 4]], "and row 0 has 0, 4"),
+        ([[-2, 0]], "and row 0 has -2, 0"),
+        ([[0]], r"not int64 of shape \(1, 1\)"),
+        ([0, 0], r"not int64 of shape \(2,\)"),
+        ([[0.0, 0.0]], r"not float32 of shape \(1, 2\)"),
+    ],
+)
+def test_labels_that_the_columns_do_not_have(attributes, labels, why):
+    with pytest.raises(InputError, match=r"labels are a row of integers a picture \(.*\), " + why):
         attributes[0](torch.tensor(labels))
 
 
