@@ -197,7 +197,7 @@ class _Found:
 # %% ../nbs/01_data.ipynb #865bf381
 def _text(name: str) -> str:
     "A file's name as printable text, equal on every system."
-    return unicodedata.normalize("NFC", name.encode("utf-8", "replace").decode())
+    return unicodedata.normalize("NFC", name.encode("utf-8", "backslashreplace").decode())
 
 
 def _natural(name: str) -> list:
@@ -207,13 +207,19 @@ def _natural(name: str) -> list:
 # %% ../nbs/01_data.ipynb #ec22be8c
 def _listing(path: Path) -> tuple:
     "Everything in a folder or zip, hidden things left out: {parts: file} in natural order, and the folders' parts."
-    files, folders, seen = {}, set(), set()
+    files, folders, above = {}, set(), {str(path): set()}  # the real folders above one, which a link may lead back to
+
+    def unreadable(error):
+        raise InputError(f"the folder {error.filename} cannot be read ({error.strerror}); allow it, or move it away")
+
     if path.is_dir():
-        for here, inner, names in os.walk(path, followlinks=True):
-            if os.path.realpath(here) in seen:  # a link that leads back up
+        for here, inner, names in os.walk(path, followlinks=True, onerror=unreadable):
+            chain, real = above.pop(here), os.path.realpath(here)
+            if real in chain:
                 inner.clear()
                 continue
-            seen.add(os.path.realpath(here))
+            inner[:] = [n for n in inner if not n.startswith(".")]
+            above |= {os.path.join(here, n): chain | {real} for n in inner}
             parts = Path(here).relative_to(path).parts
             folders.add(parts)
             for n in names:
@@ -262,7 +268,7 @@ def _folder(path: Path, source: str) -> _Found:
             found.add(f, (_text(parts[depth]),), held_out=bool(below) and below[parts[depth - 1]])
     if not found.files:
         raise InputError(f"{source} has pictures but no folder a class; put each class in a folder, or use csv:PATH")
-    above = next(iter(pictures))[:depth]
+    above = next(parts for parts in pictures if len(parts) >= depth + 2)[:depth]
     inside = [f for f in folders if len(f) > depth and (f[depth - 1] in below if below else f[:depth] == above)]
     empty = sorted({_text(f[depth]) for f in inside} - {v for (v,) in found.values}, key=_natural)
     if empty:
@@ -272,11 +278,15 @@ def _folder(path: Path, source: str) -> _Found:
 # %% ../nbs/01_data.ipynb #9e9c219c
 def _class_level(pictures: dict, source: str) -> tuple:
     "How many folders down the classes are, and {folder above them: is it held out} where train and test are apart."
-    depth = 0
-    while len({k[depth] for k in pictures}) == 1 and all(len(k) > depth + 2 for k in pictures):
-        depth += 1
-    tops = {k[depth] for k in pictures if len(k) > depth + 1}
-    part = {t: _SPLITS[t.casefold()] for t in tops if t.casefold() in _SPLITS}
+    depth, inside = 0, [k for k in pictures if len(k) > 1]
+    while len({k[depth] for k in inside}) == 1:
+        deeper = [k for k in inside if len(k) > depth + 2]
+        if not deeper or len(deeper) < len(inside) and len({k[depth + 1] for k in deeper}) == 1:
+            break  # classes here; a stray picture beside several folders does not make their folder one
+        depth, inside = depth + 1, deeper
+    tops = {k[depth] for k in inside}
+    kind = lambda t: _SPLITS.get(re.sub("[-_ ]?set$", "", t.casefold()))
+    part = {t: kind(t) for t in tops if kind(t) is not None}
     if len(set(part.values())) < 2 or 0 not in part.values():
         return depth, {}
     if set(part) != tops:
@@ -301,8 +311,9 @@ def _csv(path: Path, source: str, *, image_column, label_columns) -> _Found:
             if not row.get(column):
                 raise InputError(f"line {line} of {source} says nothing for '{column}'; fill it or remove the line")
         name = row[image_column]
-        full = path.parent / Path(name).expanduser()
-        if not full.is_file():
+        full = path.parent / name
+        full = full if os.path.isfile(full) else path.parent / os.path.expanduser(name)
+        if not os.path.isfile(full):
             missing.append(name)
         elif full.suffix.lower() in (".heic", ".heif"):
             found.skipped[name] = _HEIC
@@ -326,6 +337,10 @@ def _table(path: Path, source: str) -> tuple:
     header = header[1]
     if len(header) < 2 or len(set(header)) < len(header) or "" in header or Path(header[0]).suffix.lower() in _ENDINGS:
         raise InputError(f"{source} begins with '{first[:80]}'; its first line must name the columns, as in file,label")
+    for line, row in rows:
+        if any(row[len(header) :]):
+            more = ", ".join(filter(None, row[len(header) :]))
+            raise InputError(f"line {line} of {source} has more than its {len(header)} columns: '{more}'; quote commas")
     return header, [(line, dict(zip(header, row))) for line, row in rows]
 
 # %% ../nbs/01_data.ipynb #2d94a638
@@ -530,14 +545,16 @@ def hold_out(
     share: float = 0.1,
 ) -> tuple:
     "Indices to learn from, and held out: about `share` of each class, one at least, if nothing is then unseen."
-    order = torch.randperm(len(labels), generator=generator(seed, "hold out")).tolist()
+    draw = generator(seed, "hold out")
+    order = torch.randperm(len(labels), generator=draw).tolist()
     rows, groups, held_out = labels.tolist(), {}, set()
     for i in order:
         groups.setdefault(rows[i][0], []).append(i)
     for group in groups.values():
         group.sort(key=lambda i: rows[i][1:])  # spread over the further columns too
         count = max(round(share * len(group)), int(len(group) >= 2))
-        held_out |= {group[int((k + 0.5) * len(group) / count)] for k in range(count)}
+        first = float(torch.rand((), generator=draw)) if labels.shape[1] > 1 else 0.5  # sorted, any must have a chance
+        held_out |= {group[int((k + first) * len(group) / count)] for k in range(count)}
     known = {(c, v) for i in order if i not in held_out for c, v in enumerate(rows[i])}
     for i in sorted(held_out):  # what is in no other picture is for learning
         if not known.issuperset(enumerate(rows[i])):
@@ -549,11 +566,11 @@ def hold_out(
 def _find(data: str, *, image_column, label_columns) -> tuple:
     "(name, what was found) of a data source given as one string."
     kind, _, rest = data.strip().partition(":")
-    path = Path((rest or kind).strip()).expanduser()
+    path = Path(os.path.expanduser((rest or kind).strip()))
     kind = kind.strip().casefold()
-    if not rest and (path.is_dir() or zipfile.is_zipfile(path)):
+    if not rest and (os.path.isdir(path) or zipfile.is_zipfile(path)):
         kind = "folder"
-    elif not rest and path.is_file() and path.suffix.lower() == ".csv":
+    elif not rest and os.path.isfile(path) and path.suffix.lower() == ".csv":
         kind = "csv"
     if kind != "csv" and (image_column or label_columns):
         raise InputError(f"image and label columns belong to csv:PATH, and the data is '{data}'")
@@ -564,15 +581,16 @@ def _find(data: str, *, image_column, label_columns) -> tuple:
             raise unknown("data source", data, [*known_sources(), "folder:PATH", "csv:PATH"])
         return name, _known(name)
     source = f"{kind}:{path}"
-    if not (rest or path.name) or not path.exists():
+    if not (rest or path.name) or not os.path.exists(path):
         raise InputError(f"{source} is not there; looked for {path.absolute()}")
     if kind == "csv":
         if not path.is_file():
             raise InputError(f"{source} is a folder; give the table itself, or write folder:{path}")
-        return path.stem, _csv(path, source, image_column=image_column, label_columns=label_columns)
+        return _text(path.stem), _csv(path, source, image_column=image_column, label_columns=label_columns)
     if not path.is_dir() and not zipfile.is_zipfile(path):
         raise InputError(f"{source} is neither a folder nor a whole zip archive; for a table write csv:{path}")
-    return path.resolve().stem, _folder(path, source)
+    here = path.resolve()
+    return _text(here.name if here.is_dir() else here.stem), _folder(path, source)
 
 # %% ../nbs/01_data.ipynb #64455294
 def _check_classes(found: _Found, source: str):
@@ -751,7 +769,8 @@ def near_copies(thumbnails: torch.Tensor) -> list:
     for i in tqdm(range(0, len(x), 1024), desc="comparing", delay=2, leave=False, disable=None):
         a, b = (left[i : i + 1024] @ right[i:].T < 2 * (1 - _ALIKE) + 1e-4).nonzero().T
         a, b = a[a < b] + i, b[a < b] + i
-        pairs += [(int(j), int(k)) for j, k, c in zip(a, b, (x[a] * x[b]).sum(1)) if c > _ALIKE]
+        alike = (x[a] * x[b]).sum(1) > _ALIKE
+        pairs += zip(a[alike].tolist(), b[alike].tolist())
     return pairs
 
 # %% ../nbs/01_data.ipynb #a905a5f2

@@ -127,6 +127,57 @@ def test_linked_folders_end(tmp_path):
     assert len(load_data(f"folder:{tmp_path / 'pets'}").train) == 2
 
 
+def test_linked_folders_are_folders(tmp_path):
+    pets = folder(tmp_path / "pets", {".store/cat": 4, ".store/dog": 4, "one": 4, "two": 4})
+    for name in ("cat", "dog"):
+        os.symlink(pets / ".store" / name, pets / name)
+    os.symlink(pets / "two", pets / "one" / "more")  # a picture may be seen twice, but no class is lost
+    data = load_data(f"folder:{pets}")
+    assert data.train.classes == ("cat", "dog", "one", "two") and data.train.labels[:, 0].bincount().tolist() == [3, 3, 7, 3]
+    os.symlink(pets / "one", pets / "two" / "back")  # one holds two, and two holds one
+    assert load_data(f"folder:{pets}").train.classes == ("cat", "dog", "one", "two")
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    pets, listed = folder(tmp_path / "pets", {"cat": 3, "dog": 3, "owl": 3}), os.scandir
+
+    def scandir(path):
+        if str(path).endswith("owl"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # who is root may read everything
+    with pytest.raises(InputError, match="the folder .*owl cannot be read"):
+        load_data(f"folder:{pets}")
+
+
+def test_names_that_are_not_utf8_stay_apart(tmp_path):
+    for name in (b"\xb9\xb7", b"\xbb\xa8"):
+        (at := tmp_path / os.fsdecode(b"caf\xe9") / os.fsdecode(name)).mkdir(parents=True)
+        for k in range(3):
+            picture(k).save(at / f"{k}.png")
+    data = load_data("folder:" + str(tmp_path / os.fsdecode(b"caf\xe9")))
+    assert len(data.train.classes) == 2 and data.name == r"caf\udce9" and safe_name(data.name)
+
+
+def test_names_keep_what_follows_a_dot(tmp_path):
+    assert load_data(f"folder:{folder(tmp_path / 'pets.v1', {'cat': 2, 'dog': 2})}").name == "pets.v1"
+
+
+def test_a_stray_picture_above_the_classes(tmp_path):
+    root = folder(tmp_path / "f", {"pets/cat": 4, "pets/dog": 4})
+    picture(1).save(root / "pets" / "cover.png")
+    picture(2).save(root / "cover.png")
+    data = load_data(f"folder:{root}")
+    assert data.train.classes == ("cat", "dog") and sorted(data.skipped) == ["cover.png", "pets/cover.png"]
+
+
+def test_sets_called_sets(tmp_path):
+    root = folder(tmp_path / "f", {f"{part}/{name}": 3 for part in ("training_set", "test-set") for name in ("a", "b")})
+    data = load_data(f"folder:{root}")
+    assert data.train.classes == ("a", "b") and len(data.train) == len(data.test) == 6
+
+
 def test_digits_forgive_case_and_dashes_and_split_by_seed():
     a, b, other = load_data("digits"), load_data(" Digits "), load_data("digits", seed=1)
     assert a.train.classes == tuple("0123456789") and len(a.train) + len(a.test) == 1797 and a.train.size == (8, 8)
@@ -260,6 +311,23 @@ def test_table_columns_by_name(tmp_path):
         load_data(f"csv:{path}", image_column="where", label_columns="color")
     with pytest.raises(InputError, match="belong to csv:PATH"):
         load_data("digits", label_columns="colour")
+
+
+def test_a_row_with_too_many_cells_is_no_label_cut_short(tmp_path):
+    (tmp_path / "t.csv").write_text("file,place\n~a.png,Paris\n~a.png,Paris, Texas\n")
+    picture(1).save(tmp_path / "~a.png")
+    with pytest.raises(InputError, match="line 3 .*has more than its 2 columns: 'Texas'"):
+        load_data(f"csv:{tmp_path / 't.csv'}")
+    (tmp_path / "t.csv").write_text("file,place\n" + 2 * "~a.png,Rome,\n~a.png,Paris\n")  # a comma at the end says nothing
+    assert load_data(f"csv:{tmp_path / 't.csv'}").train.classes == ("Paris", "Rome")
+
+
+def test_a_name_too_long_to_be_one(tmp_path):
+    with pytest.raises(InputError, match="is not known|unknown|there is no"):
+        load_data("x" * 300)
+    (tmp_path / "t.csv").write_text(f"file,label\n{'long ' * 100},a\nshort,b\n")
+    with pytest.raises(InputError, match="names 2 files that are not there"):
+        load_data(f"csv:{tmp_path / 't.csv'}")
 
 
 def test_table_mistakes(tmp_path):
@@ -571,6 +639,12 @@ def test_hold_out_is_stratified_and_spares_rare_values():
         assert labels[test, 0].bincount(minlength=3).min() >= 1
     assert hold_out(labels, seed=5) == hold_out(labels, seed=5)
     assert len({tuple(hold_out(labels, seed=s)[1]) for s in range(5)}) == 5
+
+
+def test_hold_out_gives_values_of_further_columns_their_share():
+    labels = torch.stack([torch.arange(800) // 40, (torch.arange(800) % 40 < 4).long()], 1)  # a tenth of each is rare
+    rare = [int(labels[hold_out(labels, seed=s)[1], 1].sum()) for s in range(8)]
+    assert 4 <= sum(rare) / 8 <= 12  # 80 pictures of 800 are held out, 8 of them should be rare
 
 
 def test_safe_names():
