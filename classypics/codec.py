@@ -321,8 +321,9 @@ class CodecTask(nn.Module):
         super().__init__()
         self.codec, self.perceptual, self.adversary = codec, perceptual, adversary
         self.perceptual_weight, self.adversary_weight = perceptual_weight, adversary_weight
-        self.adversary_from, self.bf16 = adversary_from, bf16
-        self.register_buffer("drawn", torch.zeros((), dtype=torch.int64))  # batches; a resumed run must know it
+        self.bf16 = bf16
+        for name, count in {"drawn": 0, "adversary_from": adversary_from}.items():  # batches; a resumed run must know
+            self.register_buffer(name, torch.tensor(count))
 
     def draw(self, batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
         "Everything random of one step, for the whole batch `(bytes (B,C,H,W), labels (B,L))`."

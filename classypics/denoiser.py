@@ -110,7 +110,8 @@ def check_labels(labels: torch.Tensor, columns: dict) -> None:
     most = [len(values) for values in columns.values()]
     sizes = ", ".join(f"{column} -1 to {n - 1}" for column, n in zip(columns, most))
     said = f"labels are a row of integers a picture ({sizes})"
-    if labels.ndim != 2 or not len(labels) or labels.shape[1] != len(most) or labels.is_floating_point():
+    integers = labels.dtype.is_signed and not labels.is_floating_point()  # -1 is one of them
+    if labels.ndim != 2 or not len(labels) or labels.shape[1] != len(most) or not integers:
         raise InputError(f"{said}, not {str(labels.dtype).removeprefix('torch.')} of shape {tuple(labels.shape)}")
     outside = (labels < -1) | (labels >= torch.tensor(most, device=labels.device))
     if outside.any():
@@ -187,7 +188,7 @@ class Denoiser(nn.Module):
 # %% ../nbs/07_denoiser.ipynb #973f10bc
 def withhold(
     labels: torch.Tensor,  # (B,L)
-    share: float,  # of pictures whose whole row is withheld; 0: nothing ever is
+    share: float,  # of pictures whose whole row is withheld, or a little more if there are several; 0: nothing ever is
     generator: torch.Generator,
 ) -> torch.Tensor:
     "Labels (B,L) with -1 over whole rows (arXiv 2207.12598), and over some columns where there are several."

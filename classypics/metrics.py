@@ -482,9 +482,9 @@ def score(
     figures, notes = [], []
     if n >= FEWEST_PICTURES:
         figures, notes = _seen(*sets, network=network, seed=seed)
-        figures += _originality(*sets[:2], data.train)
     else:
-        notes.append(f"Only agreement is scored: the rest takes {FEWEST_PICTURES} held-out pictures; there are {n}.")
+        notes.append(f"Only copies and agreement are scored: the rest takes {FEWEST_PICTURES} held-out pictures, not {n}.")
+    figures += _originality(*sets[:2], data.train)
     if network is judge:
         notes.append(
             f"{judge.name} has learned these very classes: compare its figures among models of this data, not with "

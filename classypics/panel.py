@@ -246,6 +246,8 @@ def _is_here(source: str) -> bool:
     from torchvision import datasets
     from classypics.core import data_roots
 
+    if os.path.isdir(source):  # which wins over a name
+        return True
     make = {n.casefold(): getattr(datasets, n) for n in datasets.__all__}.get(re.sub("[-_ ]", "", source).casefold())
     for root in data_roots() if make else ():
         with_folders = root / source / "train"
@@ -269,6 +271,8 @@ class Training:
     "The pictures that a model has learned from, to compare with; an `InputError` says why they cannot be had."
 
     def __init__(self, model: str):
+        import torch
+        from classypics.core import generator
         from classypics.metrics import nearest
         from classypics.recipe import data_of, read_recipe
 
@@ -282,7 +286,8 @@ class Training:
         self.pictures = data.train
         if self.pictures.fingerprint != trained.get("data", {}).get("fingerprint"):
             raise InputError(f"the training pictures ({recipe.data}) have changed since the model was trained")
-        distances = nearest(data.test.pictures(range(min(200, len(data.test)))), self.pictures)[0]
+        some = torch.randperm(len(data.test), generator=generator("neighbours"))[:200]  # files are listed class by class
+        distances = nearest(data.test.pictures(some), self.pictures)[0]
         self.usual, self.close = distances.median().item(), distances.quantile(0.01).item()
 
     def nearest(self, picture: Picture) -> Neighbour:
@@ -751,7 +756,9 @@ def _look_at(panel) -> None:
 
 def _more_like_this(panel) -> None:
     drawing, one, c = panel.viewer.drawing.settings, panel.viewer.picture.settings, panel.controls
-    c.seed.value = (drawing.seed + drawing.num_images) % MOST_SEED
+    drawn = [p.settings for d in panel.studio.history for p in d.pictures]
+    after = itertools.count(drawing.seed + drawing.num_images)
+    c.seed.value = next(s for s in after if replace(one, seed=s) not in drawn) % MOST_SEED
     if not panel.studio.draw(replace(one, num_images=c.count.value, seed=c.seed.value), instead=True):
         panel.say("another model is being opened; press again when it is there")
     panel.show_state()

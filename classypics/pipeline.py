@@ -7,7 +7,7 @@ __all__ = ['TYPES', 'build', 'Drawn', 'Frame', 'stream', 'shipped', 'models', 'f
            'from_pretrained', 'Pipeline']
 
 # %% ../nbs/09_pipeline.ipynb #ad307088
-import inspect, json, math
+import inspect, json, math, os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -121,6 +121,7 @@ def stream(
     if (sampler := sampler or default["sampler"]) not in SAMPLERS:
         raise unknown("sampler", sampler, SAMPLERS)
     labels = class_labels if rows else self.denoiser.conditioner.parse(class_labels)
+    labels = labels if labels.is_floating_point() else labels.long()  # yes and no are 1 and 0
     check_labels(labels, self.denoiser.conditioner.columns)
     again = len(labels) * num_images if rows else num_images  # where k starts again
     labels = labels.repeat_interleave(num_images, 0).to(self.device)
@@ -144,9 +145,10 @@ def models() -> dict[str, Path]:
 
 def find_model(model) -> Path:
     "The folder of a model given by folder or name."
-    if Path(model).expanduser().is_dir():
-        return Path(model).expanduser()
-    if Path(model).exists():
+    path = Path(os.path.expanduser(model))
+    if os.path.isdir(path):
+        return path
+    if os.path.exists(path):
         raise InputError(f"'{model}' is a file; a model is a folder with config.json and model.safetensors")
     fold = lambda s: str(s).casefold().replace("_", "-")
     for name, folder in shipped().items():

@@ -198,6 +198,9 @@ class _Run:
 
         self.plain, self.memory, self.average, self.state = task, optimizer, average, state
         self.course = load_state(state, task, average, optimizer) if state and Path(state).exists() else course
+        if course.steps not in (None, self.course.steps):
+            began = f"of {self.course.steps} steps" if self.course.steps else "by minutes"
+            raise InputError(f"the run in {state} began {began}: go on as it began, not to {course.steps} steps")
         self.device, self.accelerator = next(task.parameters()).device, Accelerator(device_placement=False)
         self.task, self.optimizer = self.accelerator.prepare(task, optimizer)
         self.saved = time.monotonic()

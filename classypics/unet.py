@@ -62,7 +62,7 @@ class Block(nn.Module):
 
 # %% ../nbs/06_unet.ipynb #806a7f3e
 class Attention(nn.Module):
-    "Self-attention over all positions of (B, width, H, W), added to its input; heads of at least 32 channels, or one narrower."
+    "Self-attention over all positions of (B, width, H, W), added to its input; heads of 32 channels or more, or one."
 
     def __init__(self, width: int):
         super().__init__()

@@ -7,19 +7,21 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from refresh import ROOT
 
+from classypics import recipe
 from classypics.cli import run
-from classypics.codec import Pixels, VQAutoencoder
+from classypics.codec import CodecTask, Pixels, VQAutoencoder
 from classypics.core import InputError, generator, to_pil
 from classypics.data import Data, PictureSet, load_data
 from classypics.metrics import LPIPS_WEIGHTS, lpips
 from classypics.pipeline import Frame, Pipeline, build
-from classypics.recipe import Machine, Recipe, _usage, draw_like, evaluate, plan, read_recipe, train
+from classypics.recipe import Machine, Recipe, _usage, draw_like, evaluate, plan, read_log, read_recipe, train
 
 SMALL = dict(steps=24, widths=[8, 16], num_inference_steps=2)
 
@@ -120,6 +122,25 @@ def test_a_run_does_not_take_its_codec_from_where_it_writes(latent, tmp_path):
     with pytest.raises(InputError, match="cannot take its codec from the folder it is written to"):
         train(Recipe("digits", out=str(tmp_path / "run"), codec=str(tmp_path / "run"), **SMALL), overwrite=True)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_a_run_may_be_called_as_its_codec(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    train(Recipe("digits", out="kl", codec="kl", **SMALL), progress=False)
+    assert Path("kl/model.safetensors").exists()
+
+
+def test_both_stages_together_have_the_steps_asked_for(tmp_path):
+    out = tmp_path / "run"
+    train(Recipe("digits", out=str(out), codec="kl", codec_share=0.5, **SMALL | {"steps": 5}), progress=False)
+    assert [read_log(out / name)[-1]["step"] for name in ("codec_log.csv", "log.csv")] == [2, 3]
+
+
+def test_an_adversary_begins_halfway_where_minutes_are_few(tmp_path, monkeypatch):
+    made, seconds = [], {"minutes": 0.1, "steps": None}
+    monkeypatch.setattr(recipe, "CodecTask", lambda *args, **said: made.append(CodecTask(*args, **said)) or made[-1])
+    train(Recipe("digits", out=str(tmp_path / "run"), codec="kl", adversarial=0.1, **SMALL | seconds), progress=False)
+    assert 0 < made[0].adversary_from < read_log(tmp_path / "run" / "codec_log.csv")[-1]["step"] < 500
 
 
 def test_a_borrowed_codec_is_not_needed_twice(latent, tmp_path):
@@ -267,6 +288,7 @@ def test_drawn_labels_are_in_the_proportions_of_many_rare_rows():
         ([[0]], r"not int64 of shape \(1, 1\)"),
         ([0, 0], r"not int64 of shape \(2,\)"),
         ([[0.0, 0.0]], r"not float32 of shape \(1, 2\)"),
+        ([[True, False]], r"not bool of shape \(1, 2\)"),
     ],
 )
 def test_labels_that_the_columns_do_not_have(attributes, labels, why):

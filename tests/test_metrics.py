@@ -272,6 +272,14 @@ def test_scores_leave_chance_alone_and_repeat(judge, two_sets):
     assert kid(*two_sets, network=judge, seed=1) != once[0]
 
 
+def test_copies_are_counted_where_too_few_are_held_out_for_the_rest(few, tmp_path):
+    data = Data("made", few, few.subset(range(182, 200)), ((8, 8), (8, 8)), {})
+    scores = score(few.pictures(range(40)), few.labels[:40], data, network=train_judge(few, folder=tmp_path))
+    found = {f.name: f for f in scores.figures}
+    assert found["nearer than 99 % of real"].drawn.value == 1 and "FID" not in found and "KID" not in found
+    assert any("takes 20 held-out pictures, not 18" in note for note in scores.notes)
+
+
 # --- agreement ---
 
 

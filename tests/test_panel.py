@@ -5,6 +5,7 @@ import errno
 import html
 import io
 import json
+import os
 import re
 import shutil
 import threading
@@ -19,7 +20,7 @@ from refresh import NBS, read, source
 
 from classypics import panel as panels
 from classypics.data import load_data
-from classypics.panel import PAGE, Panel, Picture, Settings, Studio, Worker, draw, sentence, serve, zipped
+from classypics.panel import PAGE, Panel, Picture, Settings, Studio, Training, Worker, draw, sentence, serve, zipped
 from classypics.pipeline import Pipeline, shipped
 
 FASHION = "fashion-mnist"
@@ -273,6 +274,11 @@ def test_more_like_this_takes_the_next_seeds():
     finish(panel)
     assert [(p.label, p.settings.seed) for p in panel.studio.history[-1].pictures] == [("Coat", 2), ("Coat", 3)]
     assert panel.controls.seed.value == 2
+    panel.pick.value = "1.1"
+    finish(panel)
+    panel.viewer.alike.click()
+    finish(panel)
+    assert [p.settings.seed for p in panel.studio.history[-1].pictures] == [4, 5]  # 2 and 3 have been seen
 
 
 def test_history_shows_an_earlier_drawing():
@@ -304,6 +310,19 @@ def test_the_neighbour_of_a_training_picture_is_itself(outputs):
     assert Image.open(io.BytesIO(one.png)).tobytes() == Image.open(io.BytesIO(copied.png)).tobytes()
     training = panel.studio.training["outputs/digits"]
     assert other.distance > 0 and 0 < training.close < training.usual
+
+
+def test_what_is_near_is_measured_on_all_classes(outputs):
+    from classypics.recipe import Recipe, train
+
+    for part, n in (("train", 20), ("test", 210)):
+        for name in ("asphalt", "sky"):  # noise, like nothing else, and one grey, of which there are others
+            (at := outputs / "made" / part / name).mkdir(parents=True)
+            for k in range(n):
+                sky = Image.new("L", (8, 8), 10 * (k % 20))
+                (sky if name == "sky" else Image.frombytes("L", (8, 8), os.urandom(64))).save(at / f"{k}.png")
+    train(Recipe(f"folder:{outputs / 'made'}", out="outputs/run", steps=1, widths=[8]), progress=False)
+    assert Training("outputs/run").close == 0  # half of what is held out is sky
 
 
 @pytest.mark.parametrize("change, why", [

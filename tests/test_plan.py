@@ -103,3 +103,24 @@ def test_this_machine_is_measured_and_the_reasons_are_stored(tmp_path):
     assert "codec: pixels  # 8x8 pixels are few enough to paint one by one" in lines
     assert any(line.startswith("accumulate: 1  # ") and "GB" in line for line in lines)
     assert read_recipe(tmp_path / "run" / "recipe.yaml").widths == [8]
+
+
+@pytest.mark.parametrize(
+    "asked, why",
+    [
+        ({"schedule": "cosine", "num_inference_steps": 1001}, "at most 1000 with the schedule cosine, not 1001"),
+        ({"codec": "pixels", "adversarial": 0.5}, r"pixels has no use for adversarial \(0.5\): .*--codec kl or vq"),
+        ({"latent": 8}, "codec pixels has no use for latent"),
+        ({"codec": "kl", "codes": 64}, "codec kl has no use for codes .* --codec vq"),
+        ({"factor": 16}, "8x8 cannot be made 16 times smaller: take a smaller factor"),
+    ],
+)
+def test_what_would_do_nothing_or_fail_later_is_refused_at_once(asked, why):
+    data = pictures(100, (1, 8, 8), 2)
+    with pytest.raises(InputError, match=why):
+        plan(Recipe("made", device="cpu", **asked), data, machine=LAPTOP)
+    small = pictures(100, (1, 4, 4), 2)
+    with pytest.raises(InputError, match="perceptual compares pictures of 8x8 or more, and these have 4x4"):
+        plan(Recipe("made", device="cpu", codec="kl", widths=[8], perceptual=0.1), small, machine=LAPTOP)
+    complete = plan(Recipe("made", device="cpu"), data, machine=LAPTOP).recipe  # says all, and asks for nothing idle
+    assert plan(complete, data, machine=LAPTOP).recipe == complete

@@ -9,7 +9,14 @@ import time
 import pytest
 
 from classypics import recipe
+from classypics.codec import Pixels
+from classypics.core import InputError
+from classypics.data import Batches, load_data
+from classypics.denoiser import ClassLabels, Denoiser, DenoisingTask
 from classypics.recipe import Recipe, read_log, train
+from classypics.schedule import LogNormal
+from classypics.train import fit
+from classypics.unet import UNet
 
 OPTIONS = "--data digits --steps 300 --batch-size 16 --widths [8,16] --save-every 0.2 --num-inference-steps 2".split()
 
@@ -110,3 +117,14 @@ def test_a_last_step_that_failed_is_come_back_to(tmp_path, monkeypatch):
     monkeypatch.undo()
     train(asked, resume=True, progress=False)
     assert (out / "model.safetensors").exists() and (out / "samples" / "000004.png").exists()
+
+
+@pytest.mark.parametrize("began, goes_on, how", [({"steps": 3}, 5, "of 3 steps"), ({"minutes": 9}, 5, "by minutes")])
+def test_a_state_of_another_length_is_no_beginning(tmp_path, began, goes_on, how):
+    digits = load_data("digits").train
+    denoiser = Denoiser(UNet(1, widths=[8]), ClassLabels(list(digits.classes)))
+    task, batches = DenoisingTask(denoiser, Pixels(1, (8, 8)), LogNormal()), Batches(digits, 4, seed=0)
+    run = fit(task, batches, state=tmp_path / "state", save_every=0.0, **began)
+    next(run), run.close()
+    with pytest.raises(InputError, match=f"began {how}: go on as it began, not to {goes_on} steps"):
+        next(fit(task, batches, state=tmp_path / "state", steps=goes_on))
