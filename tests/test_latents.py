@@ -222,7 +222,7 @@ def seen(pictures) -> list:
 def attributes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     data, _ = made_table(folder)
-    recipe = Recipe(data, out=str(folder / "run"), steps=400, widths=[16, 32])
+    recipe = Recipe(data, out=str(folder / "run"), steps=900, widths=[16, 32])
     return train(recipe, progress=False), folder / "run"
 
 
@@ -288,12 +288,16 @@ def test_drawn_labels_are_in_the_proportions_of_many_rare_rows():
         ([[0]], r"not int64 of shape \(1, 1\)"),
         ([0, 0], r"not int64 of shape \(2,\)"),
         ([[0.0, 0.0]], r"not float32 of shape \(1, 2\)"),
-        ([[True, False]], r"not bool of shape \(1, 2\)"),
     ],
 )
 def test_labels_that_the_columns_do_not_have(attributes, labels, why):
     with pytest.raises(InputError, match=r"labels are a row of integers a picture \(.*\), " + why):
         attributes[0](torch.tensor(labels))
+
+
+def test_yes_and_no_are_one_and_zero(attributes):
+    draw = lambda kind: attributes[0](torch.tensor([[1, 0]]).to(kind), guidance_scale=3).pixels
+    assert torch.equal(draw(torch.bool), draw(torch.int64)) and torch.equal(draw(torch.uint8), draw(torch.int64))
 
 
 def test_names_that_cannot_be_said(tmp_path):

@@ -506,7 +506,9 @@ def test_another_network_leaves_agreement_to_the_judge(digits, judge, monkeypatc
 def test_few_pictures_are_scored_as_far_as_they_go(digits, judge):
     little = Data("digits", digits.train, digits.test.subset(range(12)), ((8, 8),) * 2, {})
     scores = score(digits.test.pictures(range(30)), digits.test.labels[:30, 0], little, network=judge)
-    assert {f.name.split(":")[0] for f in scores.figures} == {"agreement"} and "there are 12" in scores.notes[0]
+    found = {f.name.split(":")[0] for f in scores.figures}
+    assert found == {"agreement", "distance to training (grey levels)", "nearer than 99 % of real"}
+    assert "takes 20 held-out pictures, not 12" in scores.notes[0]
     with pytest.raises(InputError, match="at least 20 pictures, and there are 19"):
         score(digits.test.pictures(range(19)), digits.test.labels[:19, 0], digits, network=judge)
     with pytest.raises(InputError, match="are 3x8x8 and those of digits 1x8x8"):
