@@ -104,7 +104,7 @@ def _row(columns: dict, said: dict) -> list[int]:
         row[at[column]] = -1 if value is None else _position(column, value, columns[column])
     return row
 
-
+# %% ../nbs/07_denoiser.ipynb #4543d068
 def check_labels(labels: torch.Tensor, columns: dict) -> None:
     "An `InputError` unless labels are integers (n, L) that the columns have, n at least 1."
     most = [len(values) for values in columns.values()]

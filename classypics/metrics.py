@@ -483,7 +483,9 @@ def score(
     if n >= FEWEST_PICTURES:
         figures, notes = _seen(*sets, network=network, seed=seed)
     else:
-        notes.append(f"Only copies and agreement are scored: the rest takes {FEWEST_PICTURES} held-out pictures, not {n}.")
+        notes.append(
+            f"Only copies and agreement are scored: the rest takes {FEWEST_PICTURES} held-out pictures, not {n}."
+        )
     figures += _originality(*sets[:2], data.train)
     if network is judge:
         notes.append(

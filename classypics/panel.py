@@ -286,7 +286,8 @@ class Training:
         self.pictures = data.train
         if self.pictures.fingerprint != trained.get("data", {}).get("fingerprint"):
             raise InputError(f"the training pictures ({recipe.data}) have changed since the model was trained")
-        some = torch.randperm(len(data.test), generator=generator("neighbours"))[:200]  # files are listed class by class
+        # not the first ones, since files are listed class by class
+        some = torch.randperm(len(data.test), generator=generator("neighbours"))[:200]
         distances = nearest(data.test.pictures(some), self.pictures)[0]
         self.usual, self.close = distances.median().item(), distances.quantile(0.01).item()
 

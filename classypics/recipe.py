@@ -399,14 +399,18 @@ def _useful(asked: dict, recipe: Recipe, config: dict) -> None:
         said = f"at most {most} with the schedule {recipe.schedule}, not {recipe.num_inference_steps}"
         raise InputError(f"num_inference_steps is {said}")
     if recipe.codec in LEARNED and recipe.perceptual and min(size) < 8:
-        raise InputError(f"perceptual compares pictures of 8x8 or more, and these have {size[0]}x{size[1]}: leave it out")
+        raise InputError(
+            f"perceptual compares pictures of 8x8 or more, and these have {size[0]}x{size[1]}: leave it out"
+        )
     idle = {"vq": (), "kl": ("codes",)}.get(recipe.codec, _OF_LEARNED)
     for field in idle:
         if asked.get(field, DEFAULTS[field]) != DEFAULTS[field]:
             able = "--codec vq" if field == "codes" else "--codec kl or vq"
-            raise InputError(f"the codec {recipe.codec} has no use for {field} ({asked[field]}): leave it out, or {able}")
+            raise InputError(
+                f"the codec {recipe.codec} has no use for {field} ({asked[field]}): leave it out, or {able}"
+            )
 
-
+# %% ../nbs/11_recipe.ipynb #dcf75b1a
 @dataclass
 class Plan:
     "A recipe with every open decision made, and why."
@@ -753,7 +757,9 @@ def _stage(task, pictures, recipe: Recipe, name: str, interrupted, progress: boo
     folder, prefix = Path(recipe.out), "" if name == "state" else f"{name}_"
     state = folder / "resume" / f"{prefix}state.safetensors"
     options = {k: getattr(recipe, k) for k in ("lr", "accumulate", "average", "seed", "save_every")}
-    steps = fit(task, Batches(pictures, recipe.batch_size, seed=recipe.seed), state=state, **options | _length(recipe, name))
+    steps = fit(
+        task, Batches(pictures, recipe.batch_size, seed=recipe.seed), state=state, **options | _length(recipe, name)
+    )
     log = _Log(folder / f"{prefix}log.csv", read_course(state).done if state.exists() else 0)
     form = f"{'codec ' if prefix else ''}{{percentage:3.0f}}%|{{bar}}| {{postfix}}"
     return _walk(

@@ -22,7 +22,7 @@ def spread(n: int, generator: torch.Generator) -> torch.Tensor:
 
 # %% ../nbs/03_noise.ipynb #cc43e8a5
 def _betas(kind: str, timesteps: int) -> torch.Tensor:
-    "The `timesteps` betas of a DDPM table, float64; larger in a shorter table (2102.09672), which from 50 on ends as noisy."
+    "The `timesteps` betas of a DDPM table, float64; larger in a shorter one, from 50 on as noisy (2102.09672)."
     larger = 1000 / timesteps  # than in the papers' tables
     if kind == "linear":
         return (larger * torch.linspace(1e-4, 0.02, timesteps, dtype=torch.float64)).clamp(max=0.999)
