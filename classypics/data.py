@@ -311,9 +311,9 @@ def _csv(path: Path, source: str, *, image_column, label_columns) -> _Found:
             if not row.get(column):
                 raise InputError(f"line {line} of {source} says nothing for '{column}'; fill it or remove the line")
         name = row[image_column]
-        full = path.parent / name
-        full = full if os.path.isfile(full) else path.parent / os.path.expanduser(name)
-        if not os.path.isfile(full):
+        places = path.parent / name, path.parent / os.path.expanduser(name)
+        full = next(filter(os.path.isfile, places), None)
+        if full is None:
             missing.append(name)
         elif full.suffix.lower() in (".heic", ".heif"):
             found.skipped[name] = _HEIC

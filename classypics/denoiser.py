@@ -188,7 +188,7 @@ class Denoiser(nn.Module):
 # %% ../nbs/07_denoiser.ipynb #973f10bc
 def withhold(
     labels: torch.Tensor,  # (B,L)
-    share: float,  # of pictures whose whole row is withheld, or a little more if there are several; 0: nothing ever is
+    share: float,  # of pictures whose whole row is withheld, and by chance more with several columns; 0: none
     generator: torch.Generator,
 ) -> torch.Tensor:
     "Labels (B,L) with -1 over whole rows (arXiv 2207.12598), and over some columns where there are several."

@@ -223,7 +223,7 @@ def agreement(
 
 # %% ../nbs/10_metrics.ipynb #b1ed205c
 PICTURES_A_FEATURE = 10  # FID needs so many
-FEWEST_PICTURES = 20  # below, nothing is scored
+FEWEST_PICTURES = 20  # below, there is no FID, KID or Inception Score
 
 
 def _features(pictures: torch.Tensor, network) -> torch.Tensor:
