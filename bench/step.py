@@ -2,9 +2,10 @@
 
     .venv/bin/python bench/step.py
 
-By width and precision, measured in turns so that a noisy machine is noisy to all. The rate of a step is that of its
-additions and multiplications (forward, and twice as many backward), here as a share of the rate of a product of two
-2,048 x 2,048 matrices in the same precision, which takes its turn with the others. Then a profile of the usual net.
+By width and precision, measured in turns so that a noisy machine is noisy to all; bfloat16 only where the processor
+has it, since a product without takes a hundred times as long. The rate of a step is that of its additions and
+multiplications (forward, and twice as many backward), here as a share of the rate of a product of two 2,048 x 2,048
+matrices in the same precision, which takes its turn with the others. Then a profile of the usual net.
 """
 
 import statistics, time
@@ -15,13 +16,14 @@ from torch.profiler import ProfilerActivity, profile
 from classypics.codec import SpaceToDepth
 from classypics.core import generator
 from classypics.denoiser import ClassLabels, Denoiser, DenoisingTask
-from classypics.recipe import operations
+from classypics.recipe import operations, probe
 from classypics.schedule import LogNormal
 from classypics.train import Muon
 from classypics.unet import UNet
 
 BATCH, ROUNDS, SIDE = 64, 12, 2048
-USUAL = (32, 64), True
+PRECISIONS = (False, True) if probe().bf16 else (False,)
+USUAL = (32, 64), PRECISIONS[-1]
 batch = torch.randint(0, 256, (BATCH, 1, 28, 28), dtype=torch.uint8), torch.zeros(BATCH, 1, dtype=torch.int64)
 
 
@@ -46,8 +48,8 @@ def product(bf16: bool):
 
 
 def main() -> None:
-    kinds = {(w, b): stepper(w, b) for w in ((16, 32), (32, 64), (64, 128)) for b in (False, True)}
-    turns = {kind: step for kind, (step, _) in kinds.items()} | {b: product(b) for b in (False, True)}
+    kinds = {(w, b): stepper(w, b) for w in ((16, 32), (32, 64), (64, 128)) for b in PRECISIONS}
+    turns = {kind: step for kind, (step, _) in kinds.items()} | {b: product(b) for b in PRECISIONS}
     seconds = {kind: [] for kind in turns}
     for _ in range(ROUNDS + 2):
         for kind, turn in turns.items():
@@ -70,7 +72,7 @@ def main() -> None:
             kinds[USUAL][0]()
     parts = sorted(seen.key_averages(), key=lambda part: part.self_cpu_time_total, reverse=True)
     whole = sum(part.self_cpu_time_total for part in parts)
-    print(f"\nwhere the time goes, widths {USUAL[0]} in bfloat16, five steps:")
+    print(f"\nwhere the time goes, widths {USUAL[0]} in {'bfloat16' if USUAL[1] else 'float32'}, five steps:")
     for part in parts[:14]:
         print(f"{part.self_cpu_time_total / whole:6.1%} {part.count // 5:5} a step  {part.key}")
 

@@ -76,6 +76,11 @@ class Attributes(nn.Module):
         rows = ([f"{c}={values[k]}" for (c, values), k in zip(columns, row) if k >= 0] for row in labels.tolist())
         return [",".join(row) or "any" for row in rows]
 
+    def rows(self) -> dict[tuple, int]:
+        "The row of the tables for each (column, value), and for (column, `None`), which is not said."
+        pairs = [(column, value) for column, values in self.columns.items() for value in (*values, None)]
+        return {pair: row for row, pair in enumerate(pairs)}
+
     @property
     def classes(self) -> list[str]:
         "Everything that can be said by itself: 'color=red', 'color=blue', 'shape=square', ..."

@@ -49,6 +49,7 @@ class Recipe:
     codec_share: float | None = None  # of the minutes or steps, in which kl and vq are learned; 0.33
     perceptual: float | None = None  # weight of a network's view in learning kl and vq; 0
     adversarial: float | None = None  # weight of a discriminator in learning kl and vq; 0
+    start_from: str | None = None  # a model whose net is trained on: a run's folder or a name; none
     widths: list[int] | int | str | None = None  # channels of the U-Net's levels, such as 32,64; by size
     blocks: int | None = None  # residual blocks a level; 1
     attention: int | None = None  # how many of the lowest levels look across the picture; 0
@@ -372,11 +373,12 @@ def _fits(recipe: Recipe, config: dict) -> None:
         raise InputError(f"pictures of {size} cannot be made {codec.factor} times smaller: take a smaller factor")
     if min(codec.size) < unit:
         raise InputError(f"pictures of {size} are too small for {levels} levels, which need {unit}: take fewer widths")
-    lent = recipe.codec not in BUILT_IN
-    if lent and Path(recipe.codec).expanduser().resolve() == Path(recipe.out).resolve():
-        raise InputError(
-            f"a run cannot take its codec from the folder it is written to ({recipe.out}): choose another --out"
-        )
+    lent = {"codec": None if recipe.codec in BUILT_IN else recipe.codec, "start": recipe.start_from}
+    for part, where in lent.items():
+        if where and Path(where).expanduser().resolve() == Path(recipe.out).resolve():
+            raise InputError(
+                f"a run cannot take its {part} from the folder it is written to ({recipe.out}): choose another --out"
+            )
 
 # %% ../nbs/11_recipe.ipynb #5c1e9a40
 def _guidance(recipe: Recipe, data: Data) -> tuple[float, list[float], str]:
@@ -428,7 +430,8 @@ def plan(
 ) -> Plan:
     "Complete a recipe: what is open is decided from the pictures, the minutes and the machine; what was asked stays."
     check(recipe)
-    asked = {k: v for k, v in dataclasses.asdict(tidy(recipe)).items() if v is not None}
+    recipe = _inherited(tidy(recipe), data)
+    asked = {k: v for k, v in dataclasses.asdict(recipe).items() if v is not None}
     machine = machine or probe(recipe.device or "auto", bf16=recipe.bf16 is not False)
     codec, factor, why = _codec(recipe, data)
     decided = {"out": home(data), "minutes": None if recipe.steps else 10.0, "channels": data.train.channels}
@@ -483,6 +486,42 @@ def borrowed_codec(recipe: Recipe, data: Data, *, multiple: int = 1) -> Borrowed
         raise InputError(f"the codec of {recipe.codec} is made for {said(*theirs)}, and these have {said(*ours)}")
     part = {"type": part["type"], "args": part["args"] | space}
     return Borrowed(part, lent.codec.state_dict(), lent.codec.factor)
+
+# %% ../nbs/11_recipe.ipynb #d6efd51c
+def _inherited(recipe: Recipe, data: Data) -> Recipe:
+    "A recipe with all that it must share with the model it starts from; `InputError` where it asks for other things."
+    if recipe.start_from is None:
+        return recipe
+    theirs, folder = Pipeline.from_pretrained(recipe.start_from, device="cpu").config, find_model(recipe.start_from)
+    codec, net = theirs["codec"], theirs["net"]["args"]
+    if codec["args"]["channels"] != data.train.channels:
+        its, these = ("in grey" if n == 1 else "in colour" for n in (codec["args"]["channels"], data.train.channels))
+        way = f"--channels {codec['args']['channels']} reads them as it needs them"
+        raise InputError(f"{recipe.start_from} draws {its}, and these pictures are {these}: {way}")
+    shared = {"codec": {"Pixels": "pixels", "SpaceToDepth": "space_to_depth"}.get(codec["type"], str(folder))}
+    if codec["type"] == "SpaceToDepth":
+        shared["factor"] = codec["args"]["factor"]
+    shared |= {k: net[k] for k in ("widths", "blocks", "attention", "cross_attention")}
+    shared |= {"prediction": theirs["denoiser"]["args"]["prediction"]}
+    shared |= {"film_conditioning": theirs["conditioner"]["args"].get("film", True)}
+    asked = {k: getattr(recipe, k) for k in shared}
+    differs = [f"{k} {v} and not {asked[k]}" for k, v in shared.items() if asked[k] not in (None, v)]
+    if differs:
+        raise InputError(f"{recipe.start_from} has {', '.join(differs)}: leave that out, or do not start from it")
+    return dataclasses.replace(recipe, **shared)
+
+
+@torch.no_grad()
+def _start(denoiser, model) -> None:
+    "Give `denoiser` the net of another model, and what that knows of the labels they have in common."
+    theirs = Pipeline.from_pretrained(model, device="cpu").denoiser
+    denoiser.net.load_state_dict(theirs.net.state_dict())
+    ours, known = denoiser.conditioner.rows(), theirs.conditioner.rows()
+    both = [said for said in ours if said in known]
+    for table in ("embedding", "tokens"):
+        to, of = getattr(denoiser.conditioner, table), getattr(theirs.conditioner, table)
+        if to and of and to.embedding_dim == of.embedding_dim:
+            to.weight[[ours[said] for said in both]] = of.weight[[known[said] for said in both]].to(to.weight)
 
 # %% ../nbs/11_recipe.ipynb #e58229a1
 def _codec_part(recipe: Recipe, data: Data) -> dict:
@@ -632,11 +671,12 @@ def announce(recipe: Recipe, data: Data, reasons: dict[str, str]) -> str:
     fewest = min(torch.bincount(c).min() for c in data.train.labels.T)
     length = f"{recipe.steps} steps" if recipe.steps else f"{recipe.minutes:g} min"
     because = lambda field: f" ({reasons[field]})" if field in reasons else ""
+    goes_on = f", which goes on from {recipe.start_from}" if recipe.start_from else ""
     pieces = f"batches of {recipe.batch_size}" + (f" in {recipe.accumulate} pieces" if recipe.accumulate > 1 else "")
     lines = [
         f"{data.summary}, {len(data.test):,} of them held out;",
         f"painted in {recipe.codec}{f' {recipe.factor}' if recipe.factor > 1 else ''}{because('codec')},",
-        f"by a U-Net of widths {', '.join(map(str, recipe.widths))}{because('widths')};",
+        f"by a U-Net of widths {', '.join(map(str, recipe.widths))}{because('widths')}{goes_on};",
         f"{length} of {pieces}{because('accumulate')}; results in {recipe.out};",
         "Ctrl-C stops and keeps, --resume goes on",
     ]
@@ -864,14 +904,19 @@ def _pictures_or_latents(recipe: Recipe, data: Data, pipe: Pipeline, progress: b
     return PictureSet(load_file(kept)["z"], data.train.labels, columns=data.train.columns)
 
 # %% ../nbs/11_recipe.ipynb #81b84e6d
+_PREVIEWS = 1 / 8  # of the run lie between two of them
+
+
 def _follow(recipe: Recipe, data: Data, config: dict, interrupted, progress: bool, say) -> Pipeline | None:
     "The training itself: the codec, the denoiser, previews, and at the end or at Ctrl-C the model."
     with seeded(recipe.seed, "weights"):
         pipe = Pipeline(config, device=recipe.device)
     if not _ready_codec(recipe, data, pipe, interrupted, progress, say):
         return None
-    folder, previewed, drawer = Path(recipe.out), 0.0, Pipeline(config, device=recipe.device)
+    folder, due, drawer = Path(recipe.out), _PREVIEWS, Pipeline(config, device=recipe.device)
     drawer.codec = pipe.codec
+    if recipe.start_from and not (folder / "resume" / "state.safetensors").exists():
+        _start(pipe.denoiser, recipe.start_from)
     pictures = _pictures_or_latents(recipe, data, pipe, progress)
     task = DenoisingTask(
         pipe.denoiser,
@@ -883,9 +928,11 @@ def _follow(recipe: Recipe, data: Data, config: dict, interrupted, progress: boo
     ).train()
     for step, share_done, ends in _stage(task, pictures, recipe, "state", interrupted, progress):
         drawer.denoiser = step.average.denoiser
-        if share_done > previewed + 0.125 or ends:
-            previewed = share_done
+        if share_done > due or ends:
+            began = time.monotonic()
             save_image(example_grid(drawer, **quick(drawer)), folder / "samples" / f"{step.done:06d}.png")
+            taken = (time.monotonic() - began) / (step.seconds + step.seconds_left)
+            due = share_done + max(_PREVIEWS, 20 * taken)  # so that they cost a twentieth at most
         if ends:
             drawer.save_pretrained(folder)
             (folder / "scores.json").unlink(missing_ok=True)  # they were another model's
