@@ -29,7 +29,7 @@ def test_it_fits_minutes_and_memory(shape):
         planned = plan(Recipe("made", minutes=minutes, device="cpu"), data, machine=machine)
         recipe, case = planned.recipe, (n, classes, minutes, machine)
         assert not [k for k, v in dataclasses.asdict(recipe).items() if v is None
-                    and k not in ("steps", "image_column", "label_columns")], case
+                    and k not in ("steps", "image_column", "label_columns", "start_from")], case
         assert float(planned.reasons["accumulate"].split("about ")[1].split()[0]) < machine.memory, case
         assert {"codec", "widths", "accumulate"} <= planned.reasons.keys(), case
         pipe = Pipeline(planned.config, device="cpu")  # it can be built, and looks at such pictures
