@@ -18,7 +18,7 @@ from .codec import CodecTask, PatchDiscriminator, load_diffusers
 from .core import InputError, generator, gif, outputs_root, picture_grid, replacing, resolve_device, seeded
 from .core import to_float, to_uint8, unknown
 from .data import Batches, Data, PictureSet, load_data, parse_size, safe_name
-from .denoiser import PREDICTIONS, DenoisingTask
+from .denoiser import PREDICTIONS, DenoisingTask, table_rows
 from .metrics import FEWEST_PICTURES, Figure, Scores, inception, lpips, perceptual, score, train_judge
 from .pipeline import Pipeline, build, find_model, shipped, write_config
 from .sample import SAMPLERS
@@ -510,13 +510,13 @@ def _inherited(recipe: Recipe, data: Data) -> Recipe:
         raise InputError(f"{recipe.start_from} has {', '.join(differs)}: leave that out, or do not start from it")
     return dataclasses.replace(recipe, **shared)
 
-
+# %% ../nbs/11_recipe.ipynb #b71c02ad
 @torch.no_grad()
 def _start(denoiser, model) -> None:
     "Give `denoiser` the net of another model, and what that knows of the labels they have in common."
     theirs = Pipeline.from_pretrained(model, device="cpu").denoiser
     denoiser.net.load_state_dict(theirs.net.state_dict())
-    ours, known = denoiser.conditioner.rows(), theirs.conditioner.rows()
+    ours, known = (table_rows(d.conditioner.columns) for d in (denoiser, theirs))
     both = [said for said in ours if said in known]
     for table in ("embedding", "tokens"):
         to, of = getattr(denoiser.conditioner, table), getattr(theirs.conditioner, table)

@@ -148,7 +148,7 @@ A_PATH = re.compile(rf"(?<![\w.:/\\~-])/(?:{TOPS})/[\w.-]+|\b[A-Z]:\\\\?\w+")
 A_KEY = re.compile(r"\bhf_[A-Za-z0-9]{20,}|\bsk-[A-Za-z0-9_-]{20,}|\bgh[opsur]_[A-Za-z0-9]{20,}|\bAKIA[0-9A-Z]{16}\b"
                    r"|-----BEGIN [A-Z ]*PRIVATE KEY")
 A_CLOCK = re.compile(r"Wall time:|CPU times:|\d(?:it/s|s/it)\b|\d%\|")
-MOST_BYTES, MOST_LINES, MOST_WIDE = 500_000, 41, 120  # lines of code without blanks and comments; `Recipe` has 41
+MOST_BYTES, MOST_LINES, MOST_WIDE = 500_000, 42, 120  # lines of code without blanks and comments; `Recipe` has 42
 
 
 def found(text: str) -> list[str]:
