@@ -502,8 +502,8 @@ def _inherited(recipe: Recipe, data: Data) -> Recipe:
     if codec["type"] == "SpaceToDepth":
         shared["factor"] = codec["args"]["factor"]
     shared |= {k: net[k] for k in ("widths", "blocks", "attention", "cross_attention")}
-    shared |= {"prediction": theirs["denoiser"]["args"]["prediction"]}
-    shared |= {"film_conditioning": theirs["conditioner"]["args"].get("film", True)}
+    shared["prediction"] = theirs["denoiser"]["args"]["prediction"]
+    shared["film_conditioning"] = theirs["conditioner"]["args"].get("film", True)
     asked = {k: getattr(recipe, k) for k in shared}
     differs = [f"{k} {v} and not {asked[k]}" for k, v in shared.items() if asked[k] not in (None, v)]
     if differs:
