@@ -11,8 +11,9 @@ from .core import InputError, unknown
 
 # %% ../nbs/13_cli.ipynb #996fbaf5
 def _field_help(cls) -> dict[str, str]:
-    "The comment beside each field of a dataclass."
-    return dict(re.findall(r"^    (\w+): [^#\n]+#\s*(.+)$", inspect.getsource(cls), re.MULTILINE))
+    "The comment beside each field of a dataclass; what follows its last semicolon is the default."
+    comments = re.findall(r"^    (\w+): [^#\n]+#\s*(.+)$", inspect.getsource(cls), re.MULTILINE)
+    return {name: re.sub("; ([^;]+)$", r" (default: \1)", text) for name, text in comments}
 
 
 class _Refusal(Exception):
@@ -20,13 +21,25 @@ class _Refusal(Exception):
 
 
 def _parser(description: str, *, prog: str):
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
     class Parser(ArgumentParser):
         def error(self, message, ex=None):
             raise _Refusal(str(message))
 
-    return Parser(prog=prog, description=description, allow_abbrev=False, print_config=None)
+    class Help(DefaultHelpFormatter):  # without Python's types, and no default where there is none
+        def _get_help_string(self, action):
+            said = action.option_strings and not isinstance(action.default, bool | None)
+            return f"{action.help} (default: %(default)s)" if said and action.dest != "help" else action.help
+
+        def _format_usage(self, usage, actions, groups, prefix):
+            of = [f"[{a.dest}]" if a.nargs == "?" else a.dest for a in actions if not a.option_strings]
+            return f"usage: {' '.join([prog, *of])} [options]\n\n"
+
+        def _format_action_invocation(self, action):
+            return re.sub(r", --\S+\+ \S+$", "", super()._format_action_invocation(action)).replace(",null}", "}")
+
+    return Parser(prog=prog, description=description, allow_abbrev=False, print_config=None, formatter_class=Help)
 
 
 _NO_OPTION = re.compile(r"[Uu]nrecognized arguments: (\S+)")
@@ -78,7 +91,7 @@ def _drawing_options(parser) -> None:
         ("--guidance-scale", float, "1: as varied as the data, more: more typical"),
         ("--sampler", str, "dpmpp_2m, heun, euler, ddim or ddpm"),
     ):
-        parser.add_argument(option, type=kind | None, default=None, help=f"{text}; the model's default")
+        parser.add_argument(option, type=kind | None, default=None, help=f"{text} (default: the model's)")
 
 
 def _drawing(args) -> dict:
@@ -88,7 +101,7 @@ def _drawing(args) -> dict:
 def _sample(parser):
     parser.add_argument("model", type=str, help="a run's folder, or a model that comes with classypics")
     parser.add_argument(
-        "--class", dest="class_label", type=str, default=None, help="a class, or color=red,shape=disc; else each"
+        "--class", dest="class_label", type=str, default=None, help="a class, or color=red,shape=disc (default: each)"
     )
     parser.add_argument("--num-images", type=int, default=8, help="pictures a class")
     parser.add_argument("--out", type=str, default="pictures.png", help="image file to write")
@@ -129,8 +142,11 @@ def _evaluate(parser):
 def _data(parser):
     parser.add_argument("data", type=str, help="digits, fashion_mnist, folder:PATH, csv:PATH, ...")
     parser.add_argument("--size", type=str | None, default=None, help="32, or 28x20 for height x width")
-    parser.add_argument("--image-column", type=str | None, default=None, help="of a csv: the first")
-    parser.add_argument("--label-columns", type=list[str] | str | None, default=None, help="of a csv: all others")
+    for option, kind, text in (
+        ("--image-column", str, "of a csv, with the names of the files (default: the first)"),
+        ("--label-columns", list[str] | str, "of a csv, with what a picture shows (default: all others)"),
+    ):
+        parser.add_argument(option, type=kind | None, default=None, help=text)
     parser.add_argument("--strict", action="store_true", help="refuse data with unreadable pictures")
     parser.add_argument("--out", type=str | None, default=None, help="image file for a row of pictures a class")
 
@@ -161,7 +177,7 @@ def _models(parser):
 
 
 def _panel(parser):
-    parser.add_argument("model", type=str | None, nargs="?", default=None, help="a folder or name; else all to choose")
+    parser.add_argument("model", type=str | None, nargs="?", default=None, help="a folder or name (default: all)")
     parser.add_argument("--port", type=int, default=5000, help="of the page's address")
     parser.add_argument("--ip", type=str, default="127.0.0.1", help="another than this lets others in")
     parser.add_argument("--no-browser", action="store_true", help="only print the address")

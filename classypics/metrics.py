@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 from .augment import shift as shifted
 from .core import InputError, generator, outputs_root, replacing, seeded, to_float
-from .data import Batches, Data, PictureSet
+from .data import Batches, Data, PictureSet, at_once
 from .train import fit
 
 # %% ../nbs/10_metrics.ipynb #a2e00e31
@@ -319,14 +319,16 @@ def nearest(
     training: PictureSet,
 ) -> tuple:
     "To the nearest training picture: root mean square difference in grey levels (n,), and its index (n,)."
-    mine = _small(pictures)
+    each = at_once(math.prod(pictures.shape[1:]), most=4096)
+    mine = torch.cat([_small(part) for part in pictures.split(each)])
     best, index = torch.full((len(mine),), math.inf), torch.zeros(len(mine), dtype=torch.int64)
-    for part in torch.arange(len(training)).split(4096):
+    for part in torch.arange(len(training)).split(each):
         theirs = _small(training.pictures(part))
         value, at = (theirs.square().sum(1) - 2 * mine @ theirs.T).min(1)  # |mine|^2 would change no order
         index = torch.where(value < best, part[at], index)
         best = torch.minimum(value, best)
-    return (mine - _small(training.pictures(index))).square().mean(1).sqrt(), index
+    found = torch.cat([_small(training.pictures(part)) for part in index.split(each)])
+    return (mine - found).square().mean(1).sqrt(), index
 
 # %% ../nbs/10_metrics.ipynb #0f70c0ec
 INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # of torch-fidelity's release v0.2.0

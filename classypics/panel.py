@@ -9,7 +9,7 @@ __all__ = ['BATCH', 'MOST_KEPT', 'MOST_BUTTONS', 'MOST_CLASSES', 'MOST_PICTURES'
            'Choices', 'Controls', 'Viewer', 'Screen', 'Panel', 'page', 'serve']
 
 # %% ../nbs/12_panel.ipynb #6444be2e
-import base64, csv, errno, html, io, itertools, json, logging, math, os, queue, re, secrets, signal, socket, subprocess
+import base64, csv, errno, html, io, itertools, json, logging, math, os, queue, secrets, signal, socket, subprocess
 import sys, tempfile, threading, time, typing, webbrowser, zipfile
 from dataclasses import dataclass, field, replace
 from importlib import resources
@@ -175,6 +175,14 @@ class Drawing:
     number: int = 1  # of the drawing in its session
     seconds: float = 0.0  # it took
     shown: float = 0.0  # of these, seconds spent on showing it meanwhile
+    problem: str = ""  # what ended it before all were finished
+
+    def add(self, drawn) -> None:
+        "Pictures of a batch (a `Drawn`) that is finished."
+        for image, label, seed in zip(drawn.images, drawn.classes, drawn.seeds):
+            asked = self.settings.asked[len(self.pictures) // self.settings.num_images]
+            alone = replace(self.settings, asked=(asked,), num_images=1, seed=seed)
+            self.pictures.append(Picture.of(image, label, alone))
 
     @property
     def asked(self) -> int:
@@ -211,22 +219,24 @@ def draw(pipe: Pipeline, settings: Settings, tell, stopped, *, number: int = 1) 
     total = settings.num_inference_steps * math.ceil(drawing.asked / BATCH)
     walk = pipe.stream(list(settings.asked), **settings.options, batch_size=BATCH)
     tell(Progress(drawing, [], 0, total, math.inf))
-    for done, frame in enumerate(walk, 1):
-        start, drawn = time.perf_counter(), None
-        if frame.step == frame.steps:
-            drawn = frame.drawn
-            for image, label, seed in zip(drawn.images, drawn.classes, drawn.seeds):
-                asked = settings.asked[len(drawing.pictures) // settings.num_images]
-                alone = replace(settings, asked=(asked,), num_images=1, seed=seed)
-                drawing.pictures.append(Picture.of(image, label, alone))
-        if stopped():
-            break
-        if start >= next_look and done < total:
-            guesses = [] if drawn else [_png(i, level=1) for i in frame.drawn.images]
-            tell(Progress(drawing, guesses, done, total, (start - begun) / done * (total - done)))
-            spent = time.perf_counter() - start
-            drawing.shown += spent
-            next_look = start + spent + max(0.05, 9 * spent)
+    try:
+        for done, frame in enumerate(walk, 1):
+            start, drawn = time.perf_counter(), None
+            if frame.step == frame.steps:
+                drawn = frame.drawn
+                drawing.add(drawn)
+            if stopped():
+                break
+            if start >= next_look and done < total:
+                guesses = [] if drawn else [_png(i, level=1) for i in frame.drawn.images]
+                tell(Progress(drawing, guesses, done, total, (start - begun) / done * (total - done)))
+                spent = time.perf_counter() - start
+                drawing.shown += spent
+                next_look = start + spent + max(0.05, 9 * spent)
+    except Exception as e:
+        if not drawing.pictures:
+            raise
+        drawing.problem = sentence(e)
     drawing.seconds = time.perf_counter() - begun
     return drawing
 
@@ -245,16 +255,16 @@ def _is_here(source: str) -> bool:
     "Whether `load_data(source)` has nothing to download; torchvision is asked for what it knows by name."
     from torchvision import datasets
     from classypics.core import data_roots
+    from classypics.data import known_name
 
-    if os.path.isdir(source):  # which wins over a name
-        return True
-    make = {n.casefold(): getattr(datasets, n) for n in datasets.__all__}.get(re.sub("[-_ ]", "", source).casefold())
+    name = None if os.path.isdir(source) else known_name(source)  # a folder wins over a name
+    make = {n.casefold(): getattr(datasets, n) for n in datasets.__all__}.get((name or "").replace("_", ""))
     for root in data_roots() if make else ():
-        with_folders = root / source / "train"
+        with_folders = root / name / "train"
         try:
             if with_folders.is_dir() or make(root, download=False):
                 return True
-        except (RuntimeError, OSError, ValueError, EOFError):  # torchvision's words for "not here" and "damaged"
+        except (AssertionError, EOFError, OSError, RuntimeError, ValueError):  # not here, or damaged
             continue
     return make is None
 
@@ -328,7 +338,7 @@ def _compare(studio, picture: Picture) -> None:
     model = picture.settings.model
     try:
         if model not in studio.training:
-            studio.training[model] = Training(model)
+            studio.training = {model: Training(model)}  # no second set of pictures in memory
         found = studio.training[model].nearest(picture)
     except Exception as e:
         found = sentence(e)
@@ -590,6 +600,7 @@ class Controls:
         defaults = pipe.config["defaults"]
         self.steps.max = max(defaults["num_inference_steps"], min(250, pipe.schedule.most_steps))
         self.steps.value, self.sampler.value = defaults["num_inference_steps"], defaults["sampler"]
+        self.guidance.max = max(20, defaults["guidance_scale"])
         self.guidance.value = defaults["guidance_scale"]
 
     def settings(self, model: str) -> Settings:
@@ -640,7 +651,7 @@ class Screen:
         self.controls, self.viewer, self.drawing, self._saved = Controls(names), Viewer(), None, itertools.count()
         self.progress, self.said, self.gallery, self.download = w.HTML(), w.HTML(), w.HTML(gallery_html(None)), w.HTML()
         self.history = _named(w.Dropdown, "History", "the drawings of this session")
-        self.save_zip = _named(w.Button, "", "all pictures of this session: a folder a class, and a manifest")
+        self.save_zip = _named(w.Button, "", "all pictures of this session: a folder per class, and a manifest")
         self.kept = _row(self.history, self.save_zip)
         self.pick = w.Text().add_class("cp-pick")  # the browser writes the picture that was clicked into it
         for hidden in (self.kept, self.viewer.box, self.pick, self.download):
@@ -697,6 +708,8 @@ def _drawn(panel, drawing: Drawing) -> None:
         panel.kept.layout.display = ""
     else:
         panel.show(panel.history.value)
+    if drawing.problem:
+        return panel.say(f"after {n} of {drawing.asked} pictures: {drawing.problem}", problem=True)
     done = f"{_many(n, 'picture')} in {drawing.seconds:.1f} s. Choose one to see it large."
     panel.say(done if n == drawing.asked else f"Cancelled: {n} of {drawing.asked} pictures were finished.")
 
@@ -713,7 +726,8 @@ def _failed(panel, doing: str, about, why: str) -> None:
             can = "; the others can still be chosen" * bool(others)
             panel.say(f"{about} cannot be opened: {why}{can}", problem=True)
     elif doing == "filming":
-        panel.viewer.frames = panel.viewer.frames or []  # not again
+        if about is panel.viewer.picture:
+            panel.viewer.frames = panel.viewer.frames or []  # not again
         panel.say(f"the film cannot be drawn: {why}", problem=True)
     else:
         panel.show(panel.history.value)
@@ -792,7 +806,7 @@ def _connect(panel) -> None:
         return call
 
     c, v, studio = panel.controls, panel.viewer, panel.studio
-    everything = lambda: zipped(p for d in studio.history for p in d.pictures)
+    everything = lambda: zipped([p for d in [*studio.history] for p in d.pictures])  # the worker may add to it
     for button, action in {
         c.generate: panel.generate,
         c.cancel: studio.cancel,

@@ -84,7 +84,7 @@ def _walk(pipe, guided, labels, seeds, sigmas, *, sampler, bf16):
     for sigma, following, (x, x0_hat) in zip(sigmas, sigmas[1:], walk):
         yield float(sigma), x if following == 0 else x0_hat
 
-# %% ../nbs/09_pipeline.ipynb #848dfd9d
+
 def _frames(pipe, guided, labels, seeds, steps: int, *, sampler: str, batch_size: int, bf16: bool) -> Iterator[Frame]:
     "A frame a step, batch after batch."
     known = pipe.denoiser.conditioner.names(labels)
@@ -94,7 +94,7 @@ def _frames(pipe, guided, labels, seeds, steps: int, *, sampler: str, batch_size
         for step, (sigma, z) in enumerate(walk, 1):
             yield Frame(step, steps, sigma, z, pipe.codec, known[part], seeds[part])
 
-
+# %% ../nbs/09_pipeline.ipynb #848dfd9d
 def stream(
     self,
     class_labels=None,  # a name, {"color": "red"}, a list of such, labels (n,L), or None for 'any'
@@ -123,6 +123,8 @@ def stream(
     labels = class_labels if rows else self.denoiser.conditioner.parse(class_labels)
     labels = labels if labels.is_floating_point() else labels.long()  # yes and no are 1 and 0
     check_labels(labels, self.denoiser.conditioner.columns)
+    if self.config.get("label_dropout") == 0 and (scale != 1 or (labels == -1).any()):
+        raise InputError("this model was trained without label_dropout: it needs a class, and guidance_scale 1")
     again = len(labels) * num_images if rows else num_images  # where k starts again
     labels = labels.repeat_interleave(num_images, 0).to(self.device)
     seeds = [seed + k % again for k in range(len(labels))]
@@ -212,12 +214,12 @@ def from_pretrained(cls, model, *, device: str = "auto") -> "Pipeline":
     config, weights = _read(folder)
     try:
         pipe = cls(config, device=device)
-        pipe.stream(None)  # refuses defaults that are missing or make no sense
+        pipe.stream(pipe.classes[0])  # refuses defaults that are missing or make no sense
         for name, part in (("denoiser.", pipe.denoiser), ("codec.", pipe.codec)):
             part.load_state_dict({k.removeprefix(name): v for k, v in weights.items() if k.startswith(name)})
     except InputError:
         raise
-    except (KeyError, TypeError, RuntimeError, ValueError) as e:
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:
         why = " ".join(str(e).split())[:300]
         raise InputError(f"the two files in {folder} do not fit together ({why}); copy the whole folder") from None
     return pipe

@@ -9,7 +9,7 @@ __all__ = ['DEFAULTS', 'EVERYWHERE', 'SCHEDULES', 'LEARNED', 'BUILT_IN', 'WIDTHS
            'image_path', 'save_image', 'train', 'evaluate', 'draw_like', 'report', 'save_film', 'film_path', 'demo']
 
 # %% ../nbs/11_recipe.ipynb #d09b6903
-import base64, contextlib, csv, dataclasses, html, io, json, math, re, shlex, shutil, signal, threading, time, typing
+import base64, contextlib, csv, dataclasses, html, io, json, math, re, shlex, signal, threading, time, typing
 from dataclasses import dataclass
 from pathlib import Path
 import torch
@@ -32,43 +32,43 @@ class Recipe:
 
     data: str | None = None  # digits, mnist, fashion_mnist, cifar10, flowers102, celeba, folder:PATH or csv:PATH
     out: str | None = None  # folder of the run; outputs/ and the name of the data
-    minutes: float | None = None  # of training; 10
-    steps: int | None = None  # optimizer steps, instead of minutes
+    minutes: float | None = None  # minutes of training; 10
+    steps: int | None = None  # steps of training, instead of minutes
     size: str | int | None = None  # 32, or 28x20 for height x width; the pictures' own common size up to 64, else 32
     channels: int | None = None  # 1 grey, 3 colour; as the pictures are
-    seed: int | None = None  # 0
-    image_column: str | None = None  # of a csv: the first
-    label_columns: list[str] | str | None = None  # of a csv: all others
-    strict: bool | None = None  # refuse data with unreadable pictures instead of skipping them
-    augment: list[str] | str | None = None  # such as flip,shift=2; none
+    seed: int | None = None  # of all that is random; 0
+    image_column: str | None = None  # of a csv, with the names of the files; the first
+    label_columns: list[str] | str | None = None  # of a csv, with what a picture shows; all others
+    strict: bool | None = None  # refuse data with unreadable pictures instead of skipping them; false
+    augment: list[str] | str | None = None  # changes that keep the class, such as flip,shift=2; none
     codec: str | None = None  # pixels, space_to_depth, kl, vq, a run's folder or diffusers:WHERE; by size and time
     factor: int | None = None  # how many times smaller the codec makes height and width; by size
     latent: int | None = None  # channels of the latents of kl and vq; 4
-    codes: int | None = None  # in the codebook of vq; 512
+    codes: int | None = None  # entries in the codebook of vq; 512
     codec_widths: list[int] | int | str | None = None  # channels of the nets of kl and vq; 32,64
     codec_share: float | None = None  # of the minutes or steps, in which kl and vq are learned; 0.33
     perceptual: float | None = None  # weight of a network's view in learning kl and vq; 0
     adversarial: float | None = None  # weight of a discriminator in learning kl and vq; 0
     start_from: str | None = None  # a model whose net is trained on: a run's folder or a name; none
-    widths: list[int] | int | str | None = None  # channels of the U-Net's levels, such as 32,64; by size
+    widths: list[int] | int | str | None = None  # channels of the U-Net's levels, such as 32,64; by size and time
     blocks: int | None = None  # residual blocks a level; 1
     attention: int | None = None  # how many of the lowest levels look across the picture; 0
     cross_attention: int | None = None  # how many of the lowest levels look at the label's tokens; 0
     film_conditioning: bool | None = None  # tell the label to every block by FiLM; true
     prediction: str | None = None  # edm, v, eps, x0 or flow; edm
     schedule: str | None = None  # log_normal, linear, scaled_linear, cosine or flow; log_normal
-    batch_size: int | None = None  # 64
-    accumulate: int | None = None  # pieces a batch is cut into, for memory's sake; 1
-    lr: float | None = None  # 0.003
+    batch_size: int | None = None  # pictures a step; 64
+    accumulate: int | None = None  # pieces a batch is cut into; 1, or more where memory is short
+    lr: float | None = None  # learning rate; 0.003
     label_dropout: float | None = None  # share of pictures whose label is withheld; 0.1, and 0 withholds nothing
     average: float | None = None  # width of the weight average as a share of the run; 0.1
     bf16: bool | None = None  # train in bfloat16; where the processor has it
     device: str | None = None  # auto, cpu, cuda or mps; auto
     save_every: float | None = None  # seconds between checkpoints; 30
-    num_inference_steps: int | None = None  # the model's default when drawing; 12
-    guidance_scale: float | None = None  # the model's default when drawing; 1.5, colour 3, several columns 2
-    guidance_interval: list[float] | str | None = None  # where sigma is within; 0.3,5, and all with several columns
-    sampler: str | None = None  # the model's default when drawing; dpmpp_2m
+    num_inference_steps: int | None = None  # steps of the sampler when drawing; 12
+    guidance_scale: float | None = None  # when drawing, 1 for none; 1.5, colour 3, several columns 2
+    guidance_interval: list[float] | str | None = None  # guided where sigma is within; 0.3,5, several columns all
+    sampler: str | None = None  # dpmpp_2m, heun, euler, ddim or ddpm; dpmpp_2m
 
 # %% ../nbs/11_recipe.ipynb #29236aa0
 def read_recipe(path) -> Recipe:
@@ -232,12 +232,15 @@ class Machine:
 
 
 def _free_memory() -> float:
-    "Bytes that are free, but no more than the container gets if this is one."
+    "Bytes that are free; in a container, no more than are left of its share."
     import psutil
 
-    limit = Path("/sys/fs/cgroup/memory.max")
-    limit = limit.read_text().strip() if limit.exists() else "max"
-    return min(psutil.virtual_memory().available, math.inf if limit == "max" else int(limit))
+    free, group = psutil.virtual_memory().available, Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError, ValueError, KeyError):  # no container, or one without a limit: its share is "max"
+        share, taken = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        told = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        free = min(free, share - taken + int(told["inactive_file"]))  # files that are only remembered make room
+    return free
 
 
 def probe(device: str = "auto", *, bf16: bool = True) -> Machine:
@@ -334,10 +337,20 @@ def _choose_widths(recipe: Recipe, config: dict, machine: Machine) -> tuple[list
     return chosen, why
 
 # %% ../nbs/11_recipe.ipynb #c222365d
+_MOST_LATENTS = 1 << 31  # bytes that are kept; more are computed batch by batch
+
+
+def _kept_latents(recipe: Recipe, data: Data, codec) -> int:
+    "Bytes of the latents of the training pictures, if they are kept: where they are dear to make and never change."
+    bytes_ = 4 * len(data.train) * math.prod(codec.shape)
+    return 0 if not list(codec.parameters()) or recipe.augment or bytes_ > _MOST_LATENTS else bytes_
+
+
 def memory(recipe: Recipe, data: Data, config: dict) -> float:
     "A guess at the peak of a complete recipe's training in GB."
     codec, net, size = build(config["codec"]), build(config["net"]), math.prod(data.train.size)
     pictures = min((len(data.train) + len(data.test)) * recipe.channels * size, 1e9)
+    pictures += 2 * _kept_latents(recipe, data, codec)  # and once more while they are written
     weights = 24 * sum(p.numel() for p in net.parameters()) + 8 * sum(p.numel() for p in codec.parameters())
     levels = lambda positions, widths: [(w, positions / 4**i) for i, w in enumerate(widths)]  # width and positions
     maps = lambda pairs: sum(w * n for w, n in pairs)
@@ -404,6 +417,9 @@ def _useful(asked: dict, recipe: Recipe, config: dict) -> None:
         raise InputError(
             f"perceptual compares pictures of 8x8 or more, and these have {size[0]}x{size[1]}: leave it out"
         )
+    if recipe.label_dropout == 0 and len(config["classes"]) > 1:
+        raise InputError("with several labels a picture some must be withheld, so that one may be left unsaid when "
+                         "drawing: label_dropout must be above 0, or left out")
     idle = {"vq": (), "kl": ("codes",)}.get(recipe.codec, _OF_LEARNED)
     for field in idle:
         if asked.get(field, DEFAULTS[field]) != DEFAULTS[field]:
@@ -564,6 +580,7 @@ def describe(recipe: Recipe, data: Data) -> dict:
         "size": list(data.train.size),
         "classes": {column: list(values) for column, values in data.train.columns.items()},
         "defaults": {k: getattr(recipe, k) for k in drawing},
+        "label_dropout": recipe.label_dropout,
         "data": {"name": data.name, "fingerprint": data.train.fingerprint, "pictures": len(data.train)},
     }
 
@@ -587,7 +604,8 @@ def _stored(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) -> R
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; a run needs a folder of its own, e.g. --out {folder}-run")
     if not path.exists() or not (folder / "config.json").exists():
-        if folder.exists() and any(folder.iterdir()):
+        begun = lambda p: p.name == "config.json" or re.match(r"\..*\.tmp", p.name)  # all, if killed at once
+        if folder.exists() and not all(map(begun, folder.iterdir())):
             raise InputError(f"{folder} holds files that belong to no run; name an empty or new folder with --out")
         return recipe
     if overwrite:
@@ -607,9 +625,15 @@ def _stored(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) -> R
 _MADE = ("model.safetensors", "log.csv", "codec_log.csv", "report.html", "scores.json", "samples/codec.png")
 
 
+def _previews(folder: Path) -> list[Path]:
+    "What a run drew while it learned, by step; pictures that somebody put beside them have other names."
+    drawn = [p for p in (folder / "samples").glob("*.png") if re.fullmatch(r"\d{6,}", p.stem)]
+    return sorted(drawn, key=lambda p: int(p.stem))
+
+
 def _clear(folder: Path) -> None:
     "Remove what a run has made, and nothing else that may lie there; recipe and config are replaced next."
-    for path in [folder / name for name in _MADE] + [*folder.glob("resume/*"), *folder.glob("samples/[0-9]*.png")]:
+    for path in [folder / name for name in _MADE] + [*folder.glob("resume/*"), *_previews(folder)]:
         path.unlink(missing_ok=True)
 
 
@@ -684,7 +708,7 @@ def announce(recipe: Recipe, data: Data, reasons: dict[str, str]) -> str:
         name, why = next(iter(data.skipped.items()))
         lines.append(f"skipped {len(data.skipped)} files: {name} {why}, ...; see: classypics data {recipe.data}")
     if fewest < 100:
-        lines.append("under 100 pictures in some class: expect copies of them; classypics evaluate tells how many")
+        lines.append("under 100 pictures in some class: they may come back as copies; classypics evaluate counts them")
     return "\n".join(lines)
 
 # %% ../nbs/11_recipe.ipynb #0c2edd66
@@ -870,7 +894,7 @@ def _ready_codec(recipe: Recipe, data: Data, pipe: Pipeline, interrupted, progre
     if list(pipe.codec.parameters()):
         seen = to_float(data.test.pictures(range(min(8, len(data.test))))).to(pipe.device)
         grid = picture_grid(
-            torch.cat([seen, _rebuilt(pipe, seen)]).cpu(), columns=8, row_labels=["real", "through codec"]
+            torch.cat([seen, _rebuilt(pipe, seen)]).cpu(), columns=len(seen), row_labels=["real", "through codec"]
         )
         save_image(grid, Path(recipe.out) / "samples" / "codec.png")
     return True
@@ -882,26 +906,24 @@ def _rebuilt(pipe: Pipeline, x: torch.Tensor) -> torch.Tensor:
     return torch.cat([pipe.codec.decode(pipe.codec.encode(part)) for part in x.split(pipe.codec.at_once)])
 
 # %% ../nbs/11_recipe.ipynb #b903e630
-_MOST_LATENTS = 1 << 31  # bytes that are kept; more are computed batch by batch
-
-
 def _pictures_or_latents(recipe: Recipe, data: Data, pipe: Pipeline, progress: bool) -> PictureSet:
     "What the denoiser learns from: the training pictures, or their latents where these are dear and never change."
     from safetensors.torch import load_file, save_file
     from tqdm.auto import tqdm
 
-    bytes_ = 4 * len(data.train) * math.prod(pipe.codec.shape)
-    if not list(pipe.codec.parameters()) or recipe.augment or bytes_ > _MOST_LATENTS:
+    if not _kept_latents(recipe, data, pipe.codec):
         return data.train
     kept = Path(recipe.out) / "resume" / "latents.safetensors"
-    if not kept.exists():
-        parts = torch.arange(len(data.train)).split(pipe.codec.at_once)
-        bar = tqdm(parts, desc="encoding", disable=not progress, leave=False)
+    if kept.exists():
+        z = load_file(kept)["z"]
+    else:
+        z, parts = torch.empty(len(data.train), *pipe.codec.shape), torch.arange(len(data.train))
         with torch.no_grad():
-            z = [pipe.codec.encode(to_float(data.train.pictures(part)).to(pipe.device)).cpu() for part in bar]
+            for part in tqdm(parts.split(pipe.codec.at_once), desc="encoding", disable=not progress, leave=False):
+                z[part] = pipe.codec.encode(to_float(data.train.pictures(part)).to(pipe.device)).cpu()
         with replacing(kept) as tmp:
-            save_file({"z": torch.cat(z).contiguous()}, tmp)
-    return PictureSet(load_file(kept)["z"], data.train.labels, columns=data.train.columns)
+            save_file({"z": z}, tmp)
+    return PictureSet(z, data.train.labels, columns=data.train.columns)
 
 # %% ../nbs/11_recipe.ipynb #81b84e6d
 _PREVIEWS = 1 / 8  # of the run lie between two of them
@@ -975,7 +997,7 @@ def evaluate(
         raise InputError(f"scores mean nothing below {FEWEST_PICTURES} pictures; num_images is {num_images}")
     folder = find_model(model)
     pipe, recipe = Pipeline.from_pretrained(folder), read_recipe(folder / "recipe.yaml")
-    pipe.stream(None, seed=seed, **options)  # refuses wrong options before any work is done
+    pipe.stream(pipe.classes[0], seed=seed, **options)  # refuses wrong options before any work is done
     pictures = data_of(dataclasses.replace(recipe, data=data or recipe.data))
     one = len(pipe.columns) == 1  # whose name does not matter
     ours, theirs = (list(c.values() if one else c.items()) for c in (pipe.columns, pictures.train.columns))
@@ -1075,10 +1097,10 @@ def _score_table(scores: dict) -> str:
 # %% ../nbs/11_recipe.ipynb #c32a78ea
 def _sections(folder: Path, run: str, more: str) -> list[str]:
     "The page's parts, from whatever lies in the folder; `run` is how a terminal calls the model."
-    grids, log = sorted((folder / "samples").glob("[0-9]*.png")), read_log(folder / "log.csv")
+    grids, log = _previews(folder), read_log(folder / "log.csv")
     parts = [f"<h1>{html.escape(folder.name)}</h1>"]
     if grids:
-        parts += ["<h2>What it draws</h2>", _embedded(grids[-1].read_bytes(), "png", "drawn pictures, a row a class")]
+        parts += ["<h2>What it draws</h2>", _embedded(grids[-1].read_bytes(), "png", "drawn pictures, a row per class")]
     parts.append(more)
     if len(grids) > 1:
         early = _embedded(grids[0].read_bytes(), "png", "the same seeds early in training")
@@ -1150,13 +1172,13 @@ def demo(*, minutes: float = 1.5) -> Path | None:
     folder = outputs_root() / "demo"
     recipe = Recipe("digits", out=str(folder / "digits"), minutes=minutes)
     check(recipe)
+    if (folder / "config.json").exists():
+        raise InputError(f"{folder} holds a run, and the demonstration needs that folder: give the run another name")
     fashion = Pipeline.from_pretrained("fashion-mnist")
-    if folder.exists():
-        shutil.rmtree(folder)
     save_image(example_grid(fashion), folder / "fashion-mnist.png")
     print(f"1. drawn by the model that comes with classypics: {folder / 'fashion-mnist.png'}")
     print(f"2. now a model of your own, on scikit-learn's digits, in {minutes:g} minutes:")
-    pipe = train(recipe)
+    pipe = train(recipe, overwrite=True)
     course = read_course(folder / "digits" / "resume" / "state.safetensors")
     if course.done != course.steps:
         return None  # somebody pressed Ctrl-C
@@ -1170,5 +1192,5 @@ def demo(*, minutes: float = 1.5) -> Path | None:
     page = report(folder / "digits", more=more).replace(folder / "report.html")
     print(f"4. everything on one page: {page}")
     print(f"pick a digit in the panel: classypics panel {shlex.quote(str(folder / 'digits'))}")
-    print("now your own pictures, a folder a class: classypics train --data folder:my_photos --minutes 10")
+    print("now your own pictures, a folder per class: classypics train --data folder:my_photos --minutes 10")
     return page

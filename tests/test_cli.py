@@ -1,5 +1,6 @@
 "What a person's mistakes get: one sentence, exit status 2, nothing lost."
 
+import re
 import shutil
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from safetensors.torch import load_file
 
 from classypics.cli import COMMANDS, _parser, run
 from classypics.core import InputError
-from classypics.recipe import Recipe, check, read_recipe, tidy, train
+from classypics.recipe import Recipe, _previews, check, read_recipe, report, tidy, train
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +178,51 @@ def test_overwrite_removes_a_run_and_nothing_else(tmp_path):
     (out / "cat.png").write_bytes(b"saved here by a person")
     run(["train", *recipe, "--out", str(out), "--overwrite"])
     assert (out / "cat.png").read_bytes() == b"saved here by a person" and (out / "model.safetensors").exists()
+
+
+def test_a_run_that_was_killed_before_it_began_is_none(tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    for left in ("config.json", ".recipe.yaml.123.tmp.yaml"):
+        (out / left).write_text("{}")
+    run(["train", "--data", "digits", "--steps", "2", "--widths", "8", "--out", str(out), "--resume"])
+    assert (out / "model.safetensors").exists() and not list(out.glob(".*"))
+
+
+def test_a_person_may_keep_pictures_beside_the_previews(model, tmp_path):
+    out = shutil.copytree(model, tmp_path / "run")
+    (last,) = _previews(out)[-1:]
+    shutil.copy(last, out / "samples" / "7-shoes.png")
+    shutil.copy(last, out / "samples" / "1000020.png")  # one of a long run
+    shutil.copy(last, out / "samples" / "999999.png")
+    assert [p.stem for p in _previews(out)[-2:]] == ["999999", "1000020"]
+    report(out)
+    run(["train", "--data", "digits", "--steps", "1", "--widths", "8", "--out", str(out), "--overwrite"])
+    assert [p.name for p in sorted((out / "samples").iterdir())] == ["000001.png", "7-shoes.png"]
+
+
+def test_the_demonstration_removes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("CLASSYPICS_OUTPUTS", str(tmp_path))
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "config.json").write_text("of a run on folder:demo")
+    with pytest.raises(InputError, match="holds a run"):
+        run(["demo"])
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["config.json"]
+
+
+def test_the_help_says_defaults_and_no_types(capsys):
+    for command in COMMANDS:
+        said = _help(command, capsys)
+        assert said.startswith(f"usage: classypics {command}") and not re.search("null|type: |None|SUPPRESS", said)
+    training = " ".join(_help("train", capsys).split())
+    assert "learning rate (default: 0.003)" in training and "of all that is random (default: 0)" in training
+    assert "picture k has seed + k (default: 0)" in " ".join(_help("sample", capsys).split())
+
+
+def _help(command: str, capsys) -> str:
+    with pytest.raises(SystemExit):
+        run([command, "--help"])
+    return capsys.readouterr().out
 
 
 def test_resume_refuses_changed_pictures(photos, tmp_path):

@@ -13,7 +13,8 @@ from PIL import Image
 
 from classypics import data as module
 from classypics.core import InputError
-from classypics.data import Batches, PictureSet, analyse, fit_picture, hold_out, load_data, parse_size, safe_name
+from classypics.data import Batches, PictureSet, analyse, at_once, fit_picture, hold_out, known_name, load_data
+from classypics.data import parse_size, safe_name
 
 
 def picture(k: int, size=(12, 10), mode="RGB") -> Image.Image:
@@ -521,6 +522,9 @@ def only_heic(p): (p / "a").mkdir(parents=True), (p / "a/1.heic").write_bytes(b"
 def test_only(p): folder(p / "train", {"a": 2, "b": 2}), folder(p / "test", {"a": 2, "c": 2})  # noqa: E704
 
 
+def nothing_to_learn_from(p): [folder(p / part, {"a": 2, "b": 2}) for part in ("val", "test")]  # noqa: E704
+
+
 test_only.__test__ = False
 
 
@@ -532,9 +536,10 @@ test_only.__test__ = False
     (lambda p: folder(p, {"a": 3, "b": 1}), "class 'b' has one picture"),
     (lambda p: folder(p, {"a": 1, "b": 1}), "class 'a' and 1 others have one picture"),
     (empty_class, "class folders without pictures: c"),
-    (flat, "no folder a class"),
+    (flat, "no folder per class"),
     (only_heic, "no pictures, and a/1.heic is HEIC"),
     (test_only, "class 'c' is only among the test pictures"),
+    (nothing_to_learn_from, "has test and val, and nothing to learn from"),
 ])  # fmt: skip
 def test_folders_that_cannot_be_learned(tmp_path, make, message):
     make(tmp_path / "set")
@@ -549,6 +554,16 @@ def test_damaged_zip(tmp_path):
     archive.write_bytes(archive.read_bytes()[:-40])
     with pytest.raises(InputError, match="neither a folder nor a whole zip"):
         load_data(f"folder:{archive}")
+
+
+def test_a_name_is_known_however_it_is_written():
+    assert [known_name(n) for n in ("CIFAR-10", " Fashion MNIST", "digits")] == ["cifar10", "fashion_mnist", "digits"]
+    assert known_name("folder:pets") is None and known_name("") is None
+
+
+def test_a_large_picture_is_looked_at_almost_alone():
+    assert at_once(28 * 28) == 1024 and at_once(28 * 28, most=4096) == 4096
+    assert at_once(3 * 512 * 512) == 21 and at_once(10**9) == 1
 
 
 @pytest.mark.parametrize("name, hint", [("fashion-minst", "fashion_mnist"), ("digit", "digits"), ("cifar", "cifar10")])

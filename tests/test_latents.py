@@ -17,7 +17,7 @@ from refresh import ROOT
 from classypics import recipe
 from classypics.cli import run
 from classypics.codec import CodecTask, Pixels, VQAutoencoder
-from classypics.core import InputError, generator, to_pil
+from classypics.core import InputError, generator, picture_grid, to_pil
 from classypics.data import Data, PictureSet, load_data
 from classypics.metrics import LPIPS_WEIGHTS, lpips
 from classypics.pipeline import Frame, Pipeline, build
@@ -167,10 +167,13 @@ def test_a_kill_between_the_stages_loses_nothing(tmp_path, monkeypatch):
 
 
 def test_few_held_out_pictures_are_no_end_of_scoring(tmp_path):
-    data, _ = made_table(tmp_path, each=6)
+    data, _ = made_table(tmp_path, each=3)
     recipe = Recipe(data, out=str(tmp_path / "run"), codec="kl", label_columns=["color"], **SMALL)
     train(recipe, progress=False)
     assert "agreement" in {f.name for f in evaluate(tmp_path / "run", num_images=40, progress=False).figures}
+    n = len(load_data(data, label_columns=["color"]).test)
+    rows = picture_grid(torch.zeros(2 * n, 1, 8, 8), columns=n, row_labels=["real", "through codec"])
+    assert n < 8 and Image.open(tmp_path / "run" / "samples" / "codec.png").size == rows.size  # two rows, as labelled
 
 
 def test_lpips_reads_its_weights_from_disk_alone(tmp_path, monkeypatch):

@@ -348,7 +348,7 @@ def test_agreement_counts_columns_by_themselves():
 # --- nearest ---
 
 
-@pytest.mark.parametrize("channels, size", [(1, (8, 8)), (3, (28, 20)), (3, (48, 64))])
+@pytest.mark.parametrize("channels, size", [(1, (8, 8)), (3, (28, 20)), (3, (48, 64))])  # 4,096 at a time, and 1,820
 def test_planted_copies_are_found(channels, size):
     training = PictureSet(noise(5000, channels, *size), torch.zeros(5000), columns=["noise"])  # more than one part
     where = torch.tensor([3, 4999, 17, 4096, 4095])

@@ -124,12 +124,24 @@ def test_a_worker_keeps_one_thread_and_survives_mistakes(caplog):
 
 
 def test_a_stop_before_the_job_has_begun_is_heard():
-    worker, heard = Worker(), []
-    for _ in range(200):
-        worker.start("a", lambda stopped: heard.append(stopped()))
+    worker, heard, begins = Worker(), [], threading.Event()
+    worker.start("a", lambda stopped: heard.append(begins.wait(10) and stopped()))
+    worker.stop()
+    begins.set()
+    worker.wait()
+    assert heard == [True] and not worker.doing
+    for _ in range(200):  # whether it has begun by then or not
+        worker.start("a", lambda stopped: heard.append(_until(stopped)))
         worker.stop()
         worker.wait()
-    assert len(heard) == 200 and not worker.doing  # each was run, and may end at once
+    assert all(heard) and len(heard) == 201
+
+
+def _until(true, seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.001)
+    return true()
 
 
 def test_cancel_keeps_what_is_finished_and_the_controls_come_back():
@@ -308,7 +320,7 @@ def test_the_neighbour_of_a_training_picture_is_itself(outputs):
     (copied, one), (_, other) = told
     assert one.distance == 0 and "may be a copy" in one.verdict
     assert Image.open(io.BytesIO(one.png)).tobytes() == Image.open(io.BytesIO(copied.png)).tobytes()
-    training = panel.studio.training["outputs/digits"]
+    (training,) = panel.studio.training.values()
     assert other.distance > 0 and 0 < training.close < training.usual
 
 
@@ -470,6 +482,61 @@ def test_a_zip_can_be_learned_from(pipe, tmp_path):
 
 
 # --- mistakes, and what is said to them ---
+
+
+def test_a_later_batch_that_fails_leaves_the_pictures_before(pipe, monkeypatch):
+    class Short:
+        "A pipeline on which the memory runs out in the second batch."
+        def stream(self, *names, **options):
+            for k, frame in enumerate(pipe.stream(*names, **options)):
+                if k == 3:
+                    raise MemoryError
+                yield frame
+        def __getattr__(self, name): return getattr(pipe, name)  # noqa: E704
+
+    panel = Panel(pipe)
+    panel.studio.pipelines[""] = Short()
+    panel.controls.count.value, panel.controls.steps.value = 40, 2
+    panel.generate()
+    finish(panel)
+    assert said(panel).startswith("Problem: after 16 of 40 pictures: there is not enough memory")
+    (drawing,) = panel.studio.history
+    assert len(drawing.pictures) == 16 and panel.gallery.value.count("<img") == 16
+    assert panel.controls.cancel.disabled and "Save all 16" in panel.save_zip.description
+
+
+def test_a_film_that_fails_takes_no_other_with_it(pipe):
+    panel = opened()
+    panel.generate()
+    finish(panel)
+    panel.pick.value = "1.0"
+    finish(panel)
+    (one, other), frames = panel.studio.history[0].pictures, panel.viewer.frames
+    panel._hear("failed", "filming", other, "there is not enough memory")
+    assert panel.viewer.picture is one and panel.viewer.frames is frames and "film cannot be drawn" in said(panel)
+    panel.viewer.frames = None
+    panel._hear("failed", "filming", one, "there is not enough memory")
+    assert panel.viewer.frames == []  # and it is not tried again
+
+
+def test_a_model_may_want_more_guidance_than_people_do(pipe):
+    guided = with_defaults(pipe, guidance_scale=30.0)
+    assert Panel(guided).controls.guidance.value == 30
+
+
+def with_defaults(pipe, **defaults) -> Pipeline:
+    "The same model with other defaults."
+    other = Pipeline(pipe.config | {"defaults": pipe.config["defaults"] | defaults}, device="cpu")
+    other.denoiser.load_state_dict(pipe.denoiser.state_dict())
+    return other
+
+
+def test_a_set_of_pictures_is_found_however_it_was_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("classypics.core.data_roots", lambda: [tmp_path])
+    assert not panels._is_here("CIFAR-10")
+    (tmp_path / "cifar10" / "train").mkdir(parents=True)
+    assert panels._is_here("CIFAR-10") and panels._is_here("cifar10") and panels._is_here("digits")
+    assert not panels._is_here("flowers102")
 
 
 def test_out_of_range_is_limited_by_the_controls():

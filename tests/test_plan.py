@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 import torch
 
+from classypics import recipe as recipes
 from classypics.core import InputError
 from classypics.data import Data, PictureSet
 from classypics.pipeline import Pipeline
@@ -49,6 +50,38 @@ def test_colour_is_guided_more_and_what_is_asked_stays():
     scale = lambda channels, **asked: plan(Recipe("made", device="cpu", **asked), pictures(100, (channels, 8, 8), 2),
                                            machine=LAPTOP).recipe.guidance_scale
     assert scale(1) == 1.5 < scale(3) == 3 and scale(3, guidance_scale=2.0) == 2 and scale(3, label_dropout=0.0) == 1
+
+
+def test_without_label_dropout_nothing_can_be_left_unsaid():
+    planned = plan(Recipe("made", steps=1, label_dropout=0, device="cpu"), pictures(100, (1, 8, 8), 2), machine=LAPTOP)
+    pipe = Pipeline(planned.config, device="cpu")
+    assert pipe("class 1", num_inference_steps=2).classes == ["class 1"]
+    for asked, options in ((None, {}), ("class 1", {"guidance_scale": 2.0})):
+        with pytest.raises(InputError, match="trained without label_dropout"):
+            pipe.stream(asked, **options)
+    both = PictureSet(torch.zeros(8, 1, 8, 8, dtype=torch.uint8), torch.arange(8)[:, None] // torch.tensor([1, 2]) % 2,
+                      columns={"color": ["red", "blue"], "shape": ["disc", "ring"]})  # fmt: skip
+    made = Data("made", both, both, original_sizes=((8, 8), (8, 8)), skipped={})
+    with pytest.raises(InputError, match="label_dropout must be above 0"):
+        plan(Recipe("made", steps=1, label_dropout=0, device="cpu"), made, machine=LAPTOP)
+
+
+def test_latents_that_are_kept_are_counted():
+    data, asked = pictures(50_000, (1, 32, 32), 10), dict(steps=10, codec="kl", device="cpu")
+    kept, computed = (plan(Recipe("made", **asked, augment=a), data, machine=GPU) for a in ([], ["shift=1"]))
+    more = memory(kept.recipe, data, kept.config) - memory(computed.recipe, data, computed.config)
+    assert more == pytest.approx(2 * 4 * 50_000 * 4 * 8 * 8 / 1e9)  # four bytes a number, and once more to write them
+
+
+def test_a_container_has_what_is_left_of_its_share(tmp_path, monkeypatch):
+    files = {"memory.max": "4000000", "memory.current": "3000000", "memory.stat": "anon 9\ninactive_file 500000\n"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    host = recipes._free_memory()
+    monkeypatch.setattr(recipes, "Path", lambda path: tmp_path)
+    assert recipes._free_memory() == 1_500_000 < host
+    (tmp_path / "memory.max").write_text("max")
+    assert recipes._free_memory() > 1_500_000
 
 
 def test_the_widest_net_that_sees_enough():
