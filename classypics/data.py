@@ -815,9 +815,9 @@ class Analysis:
 
     @property
     def balance(self) -> float:
-        "How many times larger the largest class is than the smallest, among the pictures to learn from."
-        sizes = [learn for learn, _ in next(iter(self.counts.values())).values()]
-        return max(sizes) / max(1, min(sizes))
+        "How many times larger the largest class is than the smallest, to learn from; of several columns in the worst."
+        sizes = [[learn for learn, _ in column.values()] for column in self.counts.values()]
+        return max(max(column) / max(1, min(column)) for column in sizes)
 
     def text(self) -> str:
         "The findings as lines for a terminal."
@@ -866,7 +866,8 @@ def _report(self: Analysis) -> str:
         wide = max(map(len, (column, *counts)))
         lines += ["", f"{column:<{wide}}  to learn from  held out"]
         lines += [f"{v:<{wide}}  {learn:13,}  {out:8,}" for v, (learn, out) in counts.items()]
-    lines += ["", f"balance: the largest class has {self.balance:.1f} times as many pictures as the smallest"]
+    which = ("largest class", "smallest") if len(self.counts) == 1 else ("commonest value of a column", "rarest of it")
+    lines += ["", f"balance: the {which[0]} has {self.balance:.1f} times as many pictures as the {which[1]}"]
     mean, deviation = (" ".join(f"{v:.2f}" for v in values) for values in (self.mean, self.deviation))
     lines += [f"colour, from -1 to 1, a channel: mean {mean}, deviation {deviation}"]
     lines += [f"files that cannot be used: {len(self.skipped)}", *_some([f"{n} {r}" for n, r in self.skipped.items()])]

@@ -139,7 +139,7 @@ def test_a_recipe_is_read_as_it_is_meant(photos, tmp_path):
 
 
 def test_exit_status_and_no_traceback(tmp_path):
-    command = [sys.executable, "-c", "from classypics.cli import main; main()", "train", "--data", "folder:nowhere"]
+    command = [sys.executable, "-m", "classypics", "train", "--data", "folder:nowhere"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("classypics: ") and done.stderr.count("\n") == 1 and "nowhere" in done.stderr

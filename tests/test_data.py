@@ -1,5 +1,6 @@
 "What `classypics.data` reads, refuses, holds out and reports, on pictures made here."
 import csv
+import dataclasses
 import os
 import struct
 import zipfile
@@ -689,6 +690,7 @@ def test_analysis_finds_copies_on_both_sides(tmp_path):
     assert found.near == [("train/b/1.png", "test/b/paler.jpg")]
     assert sorted(found.leaked) == [("test/a/same.png", "train/a/0.png"), ("test/b/paler.jpg", "train/b/1.png")]
     assert found.counts == {"class": {"a": (6, 4), "b": (12, 4)}} and found.balance == 2
+    assert dataclasses.replace(found, counts=found.counts | {"kind": {"x": (3, 1), "y": (15, 7)}}).balance == 5
     text = found.text()
     for words in ("2.0 times", "train/b/blank.png is empty", "copy to learn from: 2", "200x200 to 32x32 colour"):
         assert words in text

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from refresh import NBS, ROOT, WIDGET, code_hash, lessons, read, records, source
+from refresh import NBS, ROOT, WIDGET, code_hash, lessons, pages, read, records, source
 
 PACKAGE = ROOT / "classypics"
 TOOLS = Path(sys.executable).parent  # the scripts of the environment that runs the tests
@@ -130,15 +130,16 @@ def test_numbers_are_unique():
 def test_outputs_are_current():
     recorded, complaints = records(), []
     for notebook in NOTEBOOKS:
-        nb, lesson = read(notebook), notebook.parent == NBS and notebook.name[0].isdigit()
+        nb, lesson = read(notebook), notebook in pages()
         entry = recorded.get(notebook.stem) if lesson else None
         if lesson and (entry is None or entry["code"] != code_hash(nb) or entry["budget"] != "full"):
             why = "was never refreshed" if entry is None else "has changed since its outputs were made"
-            complaints.append(f"{notebook.relative_to(ROOT)} {why}: run `make refresh NB={notebook.name[:2]}`")
+            number = notebook.stem.split("_")[0]
+            complaints.append(f"{notebook.relative_to(ROOT)} {why}: run `make refresh NB={number}`")
         if not lesson and any(c.get("outputs") for c in nb["cells"]):
-            complaints.append(f"{notebook.relative_to(ROOT)}: only lessons store outputs; clear them")
-    names = {p.stem for p in lessons()}
-    refuse(complaints + [f"nbs/outputs.json speaks of {n}, which is no lesson" for n in recorded if n not in names])
+            complaints.append(f"{notebook.relative_to(ROOT)}: only lessons and the index store outputs; clear them")
+    names = {p.stem for p in pages()}
+    refuse(complaints + [f"nbs/outputs.json speaks of {n}, which stores none" for n in recorded if n not in names])
 
 
 # --- they are fit to be read ---

@@ -1,6 +1,6 @@
 """Re-run lessons in place with the full budget, store what they show, and record of which code it is.
 
-    .venv/bin/python tools/refresh.py            every lesson
+    .venv/bin/python tools/refresh.py            every lesson, and nbs/index.ipynb
     .venv/bin/python tools/refresh.py 07 10      some, by number or by name
 
 A lesson runs in a process of its own, in its own folder: where Jupyter and nbdev_test run it too. Data is looked for
@@ -22,6 +22,11 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 def lessons() -> list[Path]:
     "The numbered notebooks, in order."
     return sorted(NBS.glob("[0-9]*.ipynb"))
+
+
+def pages() -> list[Path]:
+    "The notebooks that store what they show: the lessons, and the way in."
+    return [*lessons(), *NBS.glob("index.ipynb")]
 
 
 def read(notebook: Path) -> dict:
@@ -47,7 +52,7 @@ def records() -> dict:
 
 def chosen(names: list[str]) -> list[Path]:
     "The lessons meant by numbers (`7`, `07`) or names (`07_denoiser`); all without any."
-    every = lessons()
+    every = pages()
     found = {n: [p for p in every if p.stem == Path(n).stem or p.stem.startswith(f"{n.zfill(2)}_")] for n in names}
     if missing := [n for n in names if not found[n]]:
         sys.exit(f"no lesson {', '.join(missing)}; lessons: {', '.join(p.stem for p in every)}")
@@ -112,7 +117,7 @@ def run(notebook: Path):
         sys.exit(f"{notebook.name} was edited while it ran: nothing is stored, run it again")
     with replacing(notebook) as tmp:
         tmp.write_text(nb2str(stored), encoding="utf-8")
-    names = {p.stem for p in lessons()}
+    names = {p.stem for p in pages()}
     kept = {k: v for k, v in records().items() if k in names}
     kept[notebook.stem] = {"code": before, "budget": "full", "data": data}
     with replacing(RECORDS) as tmp:
