@@ -85,7 +85,8 @@ def copy(tmp_path):
     shutil.copy(ROOT / "settings.ini", tmp_path)
     shutil.copytree(NBS, tmp_path / "nbs", ignore=shutil.ignore_patterns(".*"))
     (tmp_path / "classypics").mkdir()
-    shutil.copy(PACKAGE / "__init__.py", tmp_path / "classypics")
+    for by_hand in ("__init__.py", "__main__.py"):
+        shutil.copy(PACKAGE / by_hand, tmp_path / "classypics")
     return tmp_path
 
 
