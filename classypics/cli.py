@@ -103,7 +103,7 @@ def _sample(parser):
     parser.add_argument(
         "--class", dest="class_label", type=str, default=None, help="a class, or color=red,shape=disc (default: each)"
     )
-    parser.add_argument("--num-images", type=int, default=8, help="pictures a class")
+    parser.add_argument("--num-images", type=int, default=8, help="pictures per class")
     parser.add_argument("--out", type=str, default="pictures.png", help="image file to write")
     parser.add_argument("--film", type=str | None, default=None, help="also a film, in 24 steps: a .gif, or a folder")
     _drawing_options(parser)
@@ -148,7 +148,7 @@ def _data(parser):
     ):
         parser.add_argument(option, type=kind | None, default=None, help=text)
     parser.add_argument("--strict", action="store_true", help="refuse data with unreadable pictures")
-    parser.add_argument("--out", type=str | None, default=None, help="image file for a row of pictures a class")
+    parser.add_argument("--out", type=str | None, default=None, help="image file for a row of pictures per class")
 
     def run(args):
         from classypics.data import analyse, load_data

@@ -337,9 +337,9 @@ def _film(studio, picture: Picture, stopped) -> None:
 def _compare(studio, picture: Picture) -> None:
     model = picture.settings.model
     try:
-        if model not in studio.training:
-            studio.training = {model: Training(model)}  # no second set of pictures in memory
-        found = studio.training[model].nearest(picture)
+        training = studio.training.get(model) or Training(model)
+        studio.training = {model: training}  # no second set of pictures in memory
+        found = training.nearest(picture)
     except Exception as e:
         found = sentence(e)
     studio.tell("compared", picture, found)
