@@ -50,6 +50,8 @@ def test_colour_is_guided_more_and_what_is_asked_stays():
     scale = lambda channels, **asked: plan(Recipe("made", device="cpu", **asked), pictures(100, (channels, 8, 8), 2),
                                            machine=LAPTOP).recipe.guidance_scale
     assert scale(1) == 1.5 < scale(3) == 3 and scale(3, guidance_scale=2.0) == 2 and scale(3, label_dropout=0.0) == 1
+    assert scale(3, steps=1000) == 3 > scale(3, steps=50_000) == 2 == scale(3, minutes=6000)  # by what it sees
+    assert scale(1, steps=50_000) == 1.5 and scale(3, steps=50_000, guidance_scale=1.0) == 1
 
 
 def test_without_label_dropout_nothing_can_be_left_unsaid():
