@@ -14,6 +14,10 @@ from .core import InputError, to_float, unknown
 from .unet import Cond
 
 # %% ../nbs/07_denoiser.ipynb #1ef8ab7d
+PREDICTIONS = ("edm", "v", "eps", "x0", "flow")
+"Predictions by the name a person types."
+
+
 def scalings(prediction: str, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     "`(c_in, c_skip, c_out)` of a prediction at `sigma`, each shaped like it; pictures have deviation 1."
     q = (1 + sigma**2).sqrt()
@@ -28,10 +32,6 @@ def scalings(prediction: str, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.
     if prediction not in table:
         raise unknown("prediction", prediction, table)
     return table[prediction]
-
-
-PREDICTIONS = ("edm", "v", "eps", "x0", "flow")
-"Predictions by the name a person types."
 
 # %% ../nbs/07_denoiser.ipynb #b0222d58
 class Attributes(nn.Module):

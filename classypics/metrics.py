@@ -394,7 +394,7 @@ class Scores:
     columns = ("score", "drawn", "real test pictures", "n", "seen through", "better")
 
     def table(self) -> list:
-        "A row a figure, as texts, in the order of `columns`."
+        "A row per figure, as texts, in the order of `columns`."
         count = lambda f: f"{f.drawn.n}" if f.drawn.n == f.real.n else f"{f.drawn.n} (real: {f.real.n})"
         return [(f.name, str(f.drawn), str(f.real), count(f), f.network, f.better) for f in self.figures]
 

@@ -133,7 +133,7 @@ class Picture:
 
 # %% ../nbs/12_panel.ipynb #75a8750b
 def zipped(pictures) -> bytes:
-    "An archive with a folder a class, and `manifest.csv` with a row a picture."
+    "An archive with a folder per class, and `manifest.csv` with a row per picture."
     file, table, rows = io.BytesIO(), io.StringIO(), []
     with zipfile.ZipFile(file, "w") as archive:  # PNG files are compressed already
         for number, picture in enumerate(pictures, 1):
@@ -250,24 +250,6 @@ def film(pipe: Pipeline, picture: Picture, stopped) -> list[Image.Image]:
         frames.append(frame.drawn.images[0])
     return frames
 
-# %% ../nbs/12_panel.ipynb #d4ab057b
-def _is_here(source: str) -> bool:
-    "Whether `load_data(source)` has nothing to download; torchvision is asked for what it knows by name."
-    from torchvision import datasets
-    from classypics.core import data_roots
-    from classypics.data import known_name
-
-    name = None if os.path.isdir(source) else known_name(source)  # a folder wins over a name
-    make = {n.casefold(): getattr(datasets, n) for n in datasets.__all__}.get((name or "").replace("_", ""))
-    for root in data_roots() if make else ():
-        with_folders = root / name / "train"
-        try:
-            if with_folders.is_dir() or make(root, download=False):
-                return True
-        except (AssertionError, EOFError, OSError, RuntimeError, ValueError):  # not here, or damaged
-            continue
-    return make is None
-
 # %% ../nbs/12_panel.ipynb #68e68ff8
 class Neighbour(typing.NamedTuple):
     "The training picture that is nearest to a drawn one."
@@ -283,6 +265,7 @@ class Training:
     def __init__(self, model: str):
         import torch
         from classypics.core import generator
+        from classypics.data import is_here
         from classypics.metrics import nearest
         from classypics.recipe import data_of, read_recipe
 
@@ -290,7 +273,7 @@ class Training:
         if not path or not path.exists():
             raise InputError("the model does not say which pictures it has learned from")
         recipe = read_recipe(path)
-        if not recipe.data or not _is_here(recipe.data):
+        if not recipe.data or not is_here(recipe.data):
             raise InputError(f"the training pictures ({recipe.data}) are not on this computer")
         data, trained = data_of(recipe), json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
         self.pictures = data.train

@@ -140,8 +140,8 @@ def shipped() -> dict[str, Path]:
 
 
 def models() -> dict[str, Path]:
-    "All models at hand: those that come with classypics, then the runs in `outputs`."
-    runs = [p.parent for p in sorted(outputs_root().glob("*/config.json"))]
+    "All models at hand: those that come with classypics, then the runs in `outputs` and in its folders."
+    runs = [p.parent for deep in ("*", "*/*") for p in sorted(outputs_root().glob(f"{deep}/config.json"))]
     return shipped() | {str(p): p for p in runs if (p / "model.safetensors").exists()}
 
 

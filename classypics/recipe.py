@@ -114,8 +114,7 @@ DEFAULTS = {
     "save_every": 30.0, "num_inference_steps": 12, "sampler": "dpmpp_2m",
 }  # fmt: skip
 "What `plan` decides whatever the pictures are."
-EVERYWHERE = [0.0, 1e9]
-"Guidance at every level of sigma."
+EVERYWHERE = [0.0, 1e9]  # guidance at every level of sigma
 
 # %% ../nbs/11_recipe.ipynb #427cb9f6
 SCHEDULES = {
@@ -728,7 +727,7 @@ def announce(recipe: Recipe, data: Data, reasons: dict[str, str]) -> str:
 
 # %% ../nbs/11_recipe.ipynb #0c2edd66
 def example_grid(pipe: Pipeline, *, class_labels=None, num_images: int = 8, **options):
-    "A labelled row a class (without `class_labels`, of the first 12), `num_images` each, as one PIL image."
+    "A labelled row per class (without `class_labels`, of the first 12), `num_images` each, as one PIL image."
     rows, names = _rows(pipe, class_labels)
     drawn = pipe(rows, num_images=num_images, **options).pixels
     if len(names) == 1:

@@ -70,5 +70,4 @@ def dpmpp_2m(denoise: Denoise, x: torch.Tensor, sigmas: torch.Tensor):
         yield x, x0_hat
 
 # %% ../nbs/08_sample.ipynb #9e94e1c0
-SAMPLERS = {"dpmpp_2m": dpmpp_2m, "heun": heun, "euler": euler, "ddim": ddim, "ddpm": ddpm}
-"Samplers by the name a person types."
+SAMPLERS = {"dpmpp_2m": dpmpp_2m, "heun": heun, "euler": euler, "ddim": ddim, "ddpm": ddpm}  # by name

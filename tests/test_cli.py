@@ -210,6 +210,17 @@ def test_the_demonstration_removes_nothing(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["config.json"]
 
 
+def test_models_at_hand_are_those_of_the_demonstration_too(model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CLASSYPICS_OUTPUTS", str(tmp_path))
+    for run_in in ("photos", "demo/digits", "far/too/deep"):
+        shutil.copytree(model, tmp_path / run_in)
+    (tmp_path / "photos" / "model.safetensors").unlink()  # nothing is trained yet
+    run(["models"])
+    told = capsys.readouterr().out
+    assert "fashion-mnist" in told and str(tmp_path / "demo" / "digits") in told
+    assert str(tmp_path / "photos") not in told and "deep" not in told
+
+
 def test_the_help_says_defaults_and_no_types(capsys):
     for command in COMMANDS:
         said = _help(command, capsys)

@@ -14,8 +14,8 @@ from PIL import Image
 
 from classypics import data as module
 from classypics.core import InputError
-from classypics.data import Batches, PictureSet, analyse, at_once, fit_picture, hold_out, known_name, load_data
-from classypics.data import parse_size, safe_name
+from classypics.data import Batches, PictureSet, analyse, at_once, fit_picture, hold_out, is_here, known_name
+from classypics.data import load_data, parse_size, safe_name
 
 
 def picture(k: int, size=(12, 10), mode="RGB") -> Image.Image:
@@ -266,6 +266,25 @@ def test_flowers_celeba_and_cifar_as_torchvision_gives_them(tmp_path, monkeypatc
     cifar = load_data("cifar10")
     assert cifar.train.channels == 3 and torch.equal(cifar.train.pictures(), cifar.test.pictures())
     assert np.array_equal(cifar.train.pictures([4])[0].permute(1, 2, 0), np.asarray(picture(4, (32, 32))))
+
+
+def test_what_need_not_be_downloaded(tmp_path, monkeypatch):
+    import torchvision
+
+    monkeypatch.setattr(module, "data_roots", lambda: [tmp_path])
+    monkeypatch.chdir(tmp_path)
+    assert is_here("digits") and is_here("folder:photos") and not is_here("CIFAR-10") and not is_here("flowers102")
+    (tmp_path / "cifar10" / "train").mkdir(parents=True)
+    assert is_here("CIFAR-10") and is_here("cifar10") and not is_here("mnist")
+    (tmp_path / "mnist").mkdir()
+    assert is_here("mnist")  # a folder of that name wins
+
+    def damaged(root, *, download):
+        raise EOFError("it ends early")
+
+    monkeypatch.setattr(torchvision.datasets, "CelebA", damaged)
+    with pytest.raises(InputError, match="celeba in .* is damaged .*move it away"):
+        is_here("celeba")
 
 
 @pytest.mark.skipif("CLASSYPICS_DATA" not in os.environ, reason="CLASSYPICS_DATA names no folder with the real sets")

@@ -531,14 +531,6 @@ def with_defaults(pipe, **defaults) -> Pipeline:
     return other
 
 
-def test_a_set_of_pictures_is_found_however_it_was_written(tmp_path, monkeypatch):
-    monkeypatch.setattr("classypics.core.data_roots", lambda: [tmp_path])
-    assert not panels._is_here("CIFAR-10")
-    (tmp_path / "cifar10" / "train").mkdir(parents=True)
-    assert panels._is_here("CIFAR-10") and panels._is_here("cifar10") and panels._is_here("digits")
-    assert not panels._is_here("flowers102")
-
-
 def test_out_of_range_is_limited_by_the_controls():
     c = opened().controls
     for control, value, limited in ((c.count, 10**9, 64), (c.count, 0, 1), (c.seed, -1, 0), (c.seed, 2**40, 2**31 - 1),
