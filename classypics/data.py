@@ -805,7 +805,7 @@ def near_copies(thumbnails: torch.Tensor) -> list:
 
 # %% ../nbs/01_data.ipynb #a905a5f2
 def class_rows(pictures: PictureSet, *, columns: int = 10, rows: int = 24) -> Image.Image:
-    "A grid with a row per class (a value of a label column), the first `columns` pictures of each; at most `rows` rows."
+    "A grid with a row per class (a value of a label column), the first `columns` pictures of each; at most `rows`."
     several = len(pictures.columns) > 1
     values = [(c, v, name) for c, names in enumerate(pictures.columns.values()) for v, name in enumerate(names)][:rows]
     columns = min(columns, max(int((pictures.labels[:, c] == v).sum()) for c, v, _ in values))

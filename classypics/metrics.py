@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import nn
-from .augment import shift as shifted
+from .augment import shift as shifted, split_specs, views
 from .core import InputError, generator, outputs_root, replacing, seeded, to_float
 from .data import Batches, Data, PictureSet, at_once
 from .train import fit
@@ -317,18 +317,23 @@ def _small(pictures: torch.Tensor) -> torch.Tensor:
 def nearest(
     pictures: torch.Tensor,  # uint8 (n,C,H,W)
     training: PictureSet,
+    *,
+    augment=(),  # words of an `Augment`: training pictures are looked at in all of its `views`
 ) -> tuple:
     "To the nearest training picture: root mean square difference in grey levels (n,), and its index (n,)."
     each = at_once(math.prod(pictures.shape[1:]), most=4096)
     mine = torch.cat([_small(part) for part in pictures.split(each)])
     best, index = torch.full((len(mine),), math.inf), torch.zeros(len(mine), dtype=torch.int64)
     for part in torch.arange(len(training)).split(each):
-        theirs = _small(training.pictures(part))
-        value, at = (theirs.square().sum(1) - 2 * mine @ theirs.T).min(1)  # |mine|^2 would change no order
-        index = torch.where(value < best, part[at], index)
-        best = torch.minimum(value, best)
-    found = torch.cat([_small(training.pictures(part)) for part in index.split(each)])
-    return (mine - found).square().mean(1).sqrt(), index
+        for theirs in map(_small, views(training.pictures(part), augment)):
+            value, at = (theirs.square().sum(1) - 2 * mine @ theirs.T).min(1)  # |mine|^2 would change no order
+            index = torch.where(value < best, part[at], index)
+            best = torch.minimum(value, best)
+    exact = torch.full_like(best, math.inf)  # a difference of large numbers is none
+    for part in torch.arange(len(mine)).split(each):
+        for theirs in map(_small, views(training.pictures(index[part]), augment)):
+            exact[part] = torch.minimum(exact[part], (mine[part] - theirs).square().mean(1))
+    return exact.sqrt(), index
 
 # %% ../nbs/10_metrics.ipynb #0f70c0ec
 INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # of torch-fidelity's release v0.2.0
@@ -437,9 +442,9 @@ def _seen(drawn, real, training, *, network, seed: int) -> tuple:
     return figures, notes
 
 # %% ../nbs/10_metrics.ipynb #c64096e6
-def _originality(drawn, real, training: PictureSet) -> list:
+def _originality(drawn, real, training: PictureSet, augment) -> list:
     "Figures on the distance to the nearest training picture."
-    distances = [nearest(p, training)[0] for p in (drawn, real)]
+    distances = [nearest(p, training, augment=augment)[0] for p in (drawn, real)]
     close = distances[1].quantile(0.01)
     medians = (Estimate(d.median().item(), len(d)) for d in distances)
     shares = (Estimate.share(int((d <= close).sum()), len(d)) for d in distances)
@@ -471,6 +476,7 @@ def score(
     *,
     network,  # `FeatureNet` or `inception()`; agreement asks a `FeatureNet`: this one or else the data's own
     seed: int = 0,  # which real pictures are taken
+    augment=(),  # words of the `Augment` that the model was trained with: its copies may be changed ones
 ) -> Scores:
     "All scores of drawn pictures, each with its n, its network and the same score of real test pictures."
     _same_size(drawn)
@@ -488,7 +494,10 @@ def score(
         notes.append(
             f"Only copies and agreement are scored: the rest takes {FEWEST_PICTURES} held-out pictures, not {n}."
         )
-    figures += _originality(*sets[:2], data.train)
+    figures += _originality(*sets[:2], data.train, augment)
+    if augment:
+        told = ", ".join(split_specs(augment))
+        notes.append(f"Training pictures are looked for as {told} showed them, as far as that is flip or shift.")
     if network is judge:
         notes.append(
             f"{judge.name} has learned these very classes: compare its figures among models of this data, not with "

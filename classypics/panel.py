@@ -276,12 +276,12 @@ class Training:
         if not recipe.data or not is_here(recipe.data):
             raise InputError(f"the training pictures ({recipe.data}) are not on this computer")
         data, trained = data_of(recipe), json.loads((path.parent / "config.json").read_text(encoding="utf-8"))
-        self.pictures = data.train
+        self.pictures, self.augment = data.train, recipe.augment or ()
         if self.pictures.fingerprint != trained.get("data", {}).get("fingerprint"):
             raise InputError(f"the training pictures ({recipe.data}) have changed since the model was trained")
         # not the first ones, since files are listed class by class
         some = torch.randperm(len(data.test), generator=generator("neighbours"))[:200]
-        distances = nearest(data.test.pictures(some), self.pictures)[0]
+        distances = nearest(data.test.pictures(some), self.pictures, augment=self.augment)[0]
         self.usual, self.close = distances.median().item(), distances.quantile(0.01).item()
 
     def nearest(self, picture: Picture) -> Neighbour:
@@ -290,7 +290,8 @@ class Training:
         from classypics.core import to_pil
         from classypics.metrics import nearest
 
-        (distance,), (index,) = nearest(pil_to_tensor(Image.open(io.BytesIO(picture.png)))[None], self.pictures)
+        drawn = pil_to_tensor(Image.open(io.BytesIO(picture.png)))[None]
+        (distance,), (index,) = nearest(drawn, self.pictures, augment=self.augment)
         verdict = f"no copy by this measure: unseen real pictures are at {self.usual:.0f}, "
         verdict += f"one in a hundred of them below {self.close:.0f}"
         if distance <= self.close:

@@ -1020,7 +1020,7 @@ def evaluate(
         raise InputError(f"{data or recipe.data} has other classes than the model: {told}")
     network = inception() or train_judge(pictures.train, progress=progress)
     drawn, labels = draw_like(pipe, pictures, num_images, seed=seed, progress=progress, **options)
-    scores = score(drawn, labels, pictures, network=network, seed=seed)
+    scores = score(drawn, labels, pictures, network=network, seed=seed, augment=recipe.augment or ())
     if list(pipe.codec.parameters()) and len(pictures.test) >= FEWEST_PICTURES:
         scores.figures += _codec_alone(pipe, pictures, num_images, network=network, seed=seed)
     scores.notes += _circumstances(pipe, pictures, seed, options)

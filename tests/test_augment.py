@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from classypics.augment import Augment, crop, flip, shift
+from classypics.augment import Augment, crop, flip, shift, views
 from classypics.core import InputError, generator
 
 
@@ -54,6 +54,21 @@ def test_shift_is_a_translation_with_the_edge_going_on(x):
         assert len(at) == 1
         windows[at[0]] = True
     assert len(windows) > 4
+
+
+@pytest.mark.parametrize("specs", ["flip", "shift(pixels=1)", "flip, shift=2", ["shift", "Flip"], "shift=4, flip(1.0)"])
+def test_what_training_shows_is_among_the_views(x, specs):
+    ways = list(views(x, specs))
+    assert any(torch.equal(way, x) for way in ways)
+    for shown in (Augment(specs, shape=x.shape[1:])(x, generator(step)) for step in range(3)):
+        assert all(any(torch.equal(p, way[k]) for way in ways) for k, p in enumerate(shown))
+
+
+def test_views_are_few_and_bytes_stay_bytes(x):
+    pictures = (x * 100).to(torch.uint8)
+    count = {words: len(list(views(pictures, words))) for words in ("", "RandAugment", "flip", "shift=64", "shift=0")}
+    assert count == {"": 1, "RandAugment": 1, "flip": 2, "shift=64": 81, "shift=0": 1}
+    assert all(way.dtype == torch.uint8 for way in views(pictures, "flip, shift=1"))
 
 
 def test_crop_of_a_ramp_is_a_part_of_the_ramp():

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from classypics import metrics
+from classypics.augment import shift
 from classypics.core import InputError, generator, to_float, to_uint8
 from classypics.data import Data, PictureSet, load_data
 from classypics.metrics import (
@@ -357,6 +358,23 @@ def test_planted_copies_are_found(channels, size):
     assert torch.equal(index[:5], where) and (distances[:5] == 0).all() and (distances[5:] > 1).all()
 
 
+@pytest.mark.parametrize("words, caught", [
+    ((), "as it is"), ("flip", "as it is, mirrored"), (["shift=2"], "as it is, moved"),
+    ("shift(pixels=2), flip, crop", "as it is, mirrored, moved, both"),
+])  # fmt: skip
+def test_copies_that_training_has_changed_are_found(words, caught):
+    training = PictureSet(noise(3000, 3, 12, 10), torch.zeros(3000), columns=["noise"])
+    where = torch.tensor([3, 2999, 17, 1500])
+    x = to_float(training.pictures(where))
+    moved = shift(x, generator(0, "moved"))
+    for kind, copies in {"as it is": x, "mirrored": x.flip(-1), "moved": moved, "both": moved.flip(-1)}.items():
+        distances, index = nearest(to_uint8(copies), training, augment=words)
+        if kind in caught:
+            assert (distances == 0).all() and torch.equal(index, where), kind
+        else:
+            assert (distances > 1).all(), kind
+
+
 def test_nearest_is_the_nearest():
     training, drawn = noise(300, 1, 8, 8), noise(40, 1, 8, 8, seed=1)
     distances, index = nearest(drawn, PictureSet(training, torch.zeros(300), columns=["noise"]))
@@ -443,6 +461,14 @@ def scored(digits, judge):
 
 def named(scores):
     return {f.name: f for f in scores.figures}
+
+
+def test_a_model_that_gives_back_what_training_showed_it_is_no_original(digits, judge):
+    mirrored, labels = digits.train.pictures().flip(-1), digits.train.labels[:, 0]
+    for words, share in (((), 0), (["flip"], 1)):
+        scores = score(mirrored, labels, digits, network=judge, augment=words)
+        assert (named(scores)["nearer than 99 % of real"].drawn.value > 0.9) == share
+        assert any("as flip showed them" in note for note in scores.notes) == bool(words)
 
 
 def test_real_pictures_score_like_real_pictures(scored, digits, judge):
