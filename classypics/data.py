@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 import torch
 from PIL import Image, ImageOps
-from .core import InputError, data_roots, generator, picture_grid, to_float, unknown
+from .core import InputError, data_roots, generator, outputs_root, picture_grid, to_float, unknown
 
 # %% ../nbs/01_data.ipynb #f26cc840
 def parse_size(size) -> tuple:
@@ -205,6 +205,20 @@ def _natural(name: str) -> list:
     return [int(part) if i % 2 else part.casefold() for i, part in enumerate(re.split("([0-9]+)", name))] + [name]
 
 # %% ../nbs/01_data.ipynb #ec22be8c
+_SYSTEM = {"__MACOSX", "@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+
+
+def _hidden(name: str) -> bool:
+    "Whether a person does not mean this file or folder: it begins with a dot, or a system keeps it for itself."
+    return name.startswith(".") or name in _SYSTEM
+
+
+def _ours(folder: Path) -> bool:
+    "Whether classypics itself writes here: all runs, or one."
+    run = all((folder / name).exists() for name in ("recipe.yaml", "config.json"))
+    return run or folder.resolve() == outputs_root().resolve()
+
+
 def _listing(path: Path) -> tuple:
     "Everything in a folder or zip, hidden things left out: {parts: file} in natural order, and the folders' parts."
     files, folders, above = {}, set(), {str(path): set()}  # the real folders above one, which a link may lead back to
@@ -218,7 +232,7 @@ def _listing(path: Path) -> tuple:
             if real in chain:
                 inner.clear()
                 continue
-            inner[:] = [n for n in inner if not n.startswith(".")]
+            inner[:] = [n for n in inner if not _hidden(n) and not _ours(Path(here, n))]
             above |= {os.path.join(here, n): chain | {real} for n in inner}
             parts = Path(here).relative_to(path).parts
             folders.add(parts)
@@ -234,7 +248,7 @@ def _listing(path: Path) -> tuple:
                 files[parts] = _File(_text(m.filename), str(path), m.filename, m.file_size)
 
     def shown(parts):
-        return parts and not any(p.startswith((".", "__MACOSX")) for p in parts)
+        return parts and not any(map(_hidden, parts))
 
     order = sorted(filter(shown, files), key=lambda parts: _natural("/".join(parts)))
     return {parts: files[parts] for parts in order}, set(filter(shown, folders))
@@ -313,7 +327,8 @@ def _csv(path: Path, source: str, *, image_column, label_columns) -> _Found:
             if not row.get(column):
                 raise InputError(f"line {line} of {source} says nothing for '{column}'; fill it or remove the line")
         name = row[image_column]
-        places = path.parent / name, path.parent / os.path.expanduser(name)
+        forms = dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))])
+        places = *(path.parent / form for form in forms), path.parent / os.path.expanduser(name)
         full = next(filter(os.path.isfile, places), None)
         if full is None:
             missing.append(name)
@@ -387,8 +402,11 @@ def _torchvision(name: str, part: dict):
         roots[0].mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=roots[0], prefix=".download-") as new:
             getattr(datasets, _TORCHVISION[name])(new, download=True, **part)
-            for arrived in Path(new).iterdir():
-                arrived.rename(roots[0] / arrived.name)
+            for arrived in list(Path(new).iterdir()):
+                place = roots[0] / arrived.name
+                if place.exists():  # a part of it, of which torchvision could make nothing
+                    place.rename(place.with_name(f"{place.name}.incomplete"))
+                arrived.rename(place)
     except Exception as error:  # no network, no space, a quota, a missing helper: all one sentence to a person
         raise InputError(
             f"{name} is not in {' or '.join(map(str, roots))} and cannot be downloaded ({_reason(error)}); "
@@ -532,6 +550,18 @@ class _Decoder:
 
     def subset(self, indices) -> "_Decoder":
         return _Decoder([self.files[i] for i in indices], self.shape[2:], channels=self.shape[1])
+
+    def broken(self) -> list:
+        "For each file None, or the reason why it cannot be decoded; its pixels are not kept."
+
+        def one(file):
+            try:
+                with file.open() as image:
+                    image.load()
+            except Exception as error:  # whatever a broken file makes a decoder raise
+                return _reason(error)
+
+        return _each(one, self.files, bar="checking", workers=_workers(self.files))
 
     def identity(self) -> bytes:
         return json.dumps([[f.name, f.length] for f in self.files]).encode()
@@ -726,6 +756,8 @@ def load_data(
     if math.prod(pictures.shape) <= _IN_MEMORY:
         pictures, reasons = pictures.decode(range(len(found.files)))
         pictures = pictures[_keep(found, reasons, source=data, strict=strict)]
+    else:
+        pictures = pictures.subset(_keep(found, pictures.broken(), source=data, strict=strict))
     columns = {c: tuple(sorted({v[i] for v in found.values}, key=_natural)) for i, c in enumerate(found.columns)}
     columns = {"class": found.classes} if found.classes else columns
     at = [{v: i for i, v in enumerate(values)} for values in columns.values()]
@@ -787,21 +819,25 @@ def _digest(pictures: PictureSet) -> tuple:
 
 # %% ../nbs/01_data.ipynb #319fc192
 def near_copies(thumbnails: torch.Tensor) -> list:
-    "All pairs i < j of thumbnails (N,256) that are one picture up to brightness, contrast and small losses."
+    """Pairs (i, j), i < j, of thumbnails (N,256) that are one picture up to brightness, contrast and small losses.
+
+    Each j is in one pair, with its first copy: of frames of a film, all pairs would be too many.
+    """
     from tqdm import tqdm
 
     x = thumbnails - thumbnails.mean(1, keepdim=True)
     x = x / x.norm(dim=1, keepdim=True).clamp(min=0.1)  # a picture of one colour is like none
     short = x @ torch.linalg.eigh(x.T @ x)[1][:, -32:]  # a projection brings points closer, never apart: it misses none
-    length, pairs = short.square().sum(1, keepdim=True), []
+    length, first = short.square().sum(1, keepdim=True), torch.full((len(x),), len(x))
     left = torch.cat([-2 * short, length, torch.ones_like(length)], 1)
     right = torch.cat([short, torch.ones_like(length), length], 1)  # a row of left times one of right: distance squared
     for i in tqdm(range(0, len(x), 1024), desc="comparing", delay=2, leave=False, disable=None):
         a, b = (left[i : i + 1024] @ right[i:].T < 2 * (1 - _ALIKE) + 1e-4).nonzero().T
         a, b = a[a < b] + i, b[a < b] + i
-        alike = (x[a] * x[b]).sum(1) > _ALIKE
-        pairs += zip(a[alike].tolist(), b[alike].tolist())
-    return pairs
+        for some, other in zip(a.split(1 << 16), b.split(1 << 16)):  # 64 MB of thumbnails
+            alike = (x[some] * x[other]).sum(1) > _ALIKE
+            first.scatter_reduce_(0, other[alike], some[alike], "amin")
+    return sorted((i, j) for j, i in enumerate(first.tolist()) if i < len(x))
 
 # %% ../nbs/01_data.ipynb #a905a5f2
 def class_rows(pictures: PictureSet, *, columns: int = 10, rows: int = 24) -> Image.Image:
@@ -828,7 +864,7 @@ class Analysis:
     deviation: tuple
     skipped: dict  # file name -> reason
     exact: list  # groups of names of pictures with the same pixels
-    near: list  # pairs of names of pictures that are all but the same
+    near: list  # (name, name) of a picture and the first that is all but the same
     leaked: list  # (test name, training name): copies, exact or near, on both sides of the split
     rows: Image.Image  # a row per class
 
@@ -892,7 +928,7 @@ def _report(self: Analysis) -> str:
     lines += [f"files that cannot be used: {len(self.skipped)}", *_some([f"{n} {r}" for n, r in self.skipped.items()])]
     copies = [" = ".join(group[:4]) for group in self.exact]
     lines += [f"pictures that are there more than once: {len(copies)}", *_some(copies)]
-    lines += [f"pairs that are all but the same: {len(self.near)}", *_some([" ~ ".join(p) for p in self.near])]
+    lines += [f"pictures that are all but the same as another: {len(self.near)}", *_some([" ~ ".join(p) for p in self.near])]
     leaked = dict(self.leaked).items()  # one of its copies for each
     lines += [f"test pictures with a copy to learn from: {len(leaked)}"]
     return "\n".join(lines + _some([" in test, ".join(p) + " in train" for p in leaked]))

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from classypics import data as module
-from classypics.core import InputError
+from classypics.core import InputError, generator
 from classypics.data import Batches, PictureSet, analyse, at_once, fit_picture, hold_out, is_here, known_name
-from classypics.data import load_data, parse_size, safe_name
+from classypics.data import load_data, near_copies, parse_size, safe_name
 
 
 def picture(k: int, size=(12, 10), mode="RGB") -> Image.Image:
@@ -237,6 +237,29 @@ def test_a_download_is_moved_in_whole(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = load_data("mnist")
     assert [p.name for p in tmp_path.iterdir()] == ["MNIST"] and data.train.labels[:, 0].tolist() == [0, 1, 0, 1]
+
+
+def test_a_part_of_a_set_makes_way_for_the_whole(tmp_path, monkeypatch):
+    import torchvision
+
+    class Small:
+        def __init__(self, root, download, train):
+            images = Path(root, "MNIST", "images")
+            if download:
+                images.parent.mkdir()
+                images.write_bytes(bytes(4 * 36))
+            if not images.exists() or images.stat().st_size < 4 * 36:
+                raise RuntimeError("Dataset not found or corrupted")
+            self.data, self.targets = torch.zeros(4, 6, 6, dtype=torch.uint8), torch.tensor([0, 1, 0, 1])
+
+    (tmp_path / "MNIST").mkdir()
+    (tmp_path / "MNIST" / "images").write_bytes(bytes(3))
+    monkeypatch.setattr(torchvision.datasets, "MNIST", Small)
+    monkeypatch.setenv("CLASSYPICS_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert len(load_data("mnist").train) == 4
+    assert {p.name for p in tmp_path.iterdir()} == {"MNIST", "MNIST.incomplete"}
+    assert (tmp_path / "MNIST.incomplete" / "images").read_bytes() == bytes(3)  # nothing is thrown away
 
 
 def test_flowers_celeba_and_cifar_as_torchvision_gives_them(tmp_path, monkeypatch):
@@ -521,6 +544,34 @@ def test_broken_files_are_named_and_skipped(broken, lazy, monkeypatch):
     assert "cannot be used: 8" in analyse(data).text()
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_picture_that_is_broken_inside_is_found_beforehand(lazy, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_IN_MEMORY", 0 if lazy else 1 << 30)
+    folder(tmp_path, {"a": 4, "b": 4})
+    bent = tmp_path / "a" / "2.png"
+    pixels = bytearray(bent.read_bytes())
+    pixels[pixels.index(b"IDAT") + 12] ^= 0xFF  # its end is whole
+    bent.write_bytes(pixels)
+    data = load_data(f"folder:{tmp_path}")
+    assert list(data.skipped) == ["a/2.png"] and len(data.train) + len(data.test) == 7
+    assert data.train.pictures().shape[0] == len(data.train) and "a/2.png" in analyse(data).text()
+    with pytest.raises(InputError, match="1 files of .* cannot be used, first a/2.png"):
+        load_data(f"folder:{tmp_path}", strict=True)
+
+
+def test_what_a_system_and_classypics_keep_is_no_class(tmp_path, monkeypatch):
+    folder(tmp_path, {"cats": 3, "dogs": 3, "#recycle": 2, "cats/@eaDir/0.png": 1, "runs/first/samples": 2})
+    folder(tmp_path, {"outputs/run/samples": 2, "__MACOSX/cats": 2, ".cache/x": 1})
+    for name in ("recipe.yaml", "config.json"):
+        (tmp_path / "runs" / "first" / name).write_text("of a run")
+    (tmp_path / "runs" / "cow.png").write_bytes((tmp_path / "cats" / "0.png").read_bytes())
+    (tmp_path / "runs" / "ox.png").write_bytes((tmp_path / "cats" / "1.png").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CLASSYPICS_OUTPUTS", "outputs")
+    data = load_data("folder:.")
+    assert data.train.classes == ("cats", "dogs", "runs") and len(data.train) + len(data.test) == 8
+
+
 def test_strict_refuses_them(broken):
     with pytest.raises(InputError, match="8 files of .* cannot be used, first"):
         load_data(f"folder:{broken}", strict=True)
@@ -713,6 +764,12 @@ def test_analysis_finds_copies_on_both_sides(tmp_path):
     text = found.text()
     for words in ("2.0 times", "train/b/blank.png is empty", "copy to learn from: 2", "200x200 to 32x32 colour"):
         assert words in text
+
+
+def test_frames_of_a_film_are_named_once_each():
+    thumbnails = torch.rand(1, 256, generator=generator("film")).repeat(3000, 1) + 1e-3 * torch.rand(3000, 256)
+    thumbnails[1500] = torch.rand(256, generator=generator("another film"))
+    assert near_copies(thumbnails) == [(0, j) for j in range(1, 3000) if j != 1500]  # of four million pairs
 
 
 def test_every_test_copy_is_counted_where_two_are_the_same_file(tmp_path):
