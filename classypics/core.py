@@ -7,7 +7,7 @@ __all__ = ['PAPER', 'INK', 'GAP', 'PALETTE', 'budget', 'InputError', 'unknown', 
            'data_roots', 'outputs_root', 'replacing', 'to_uint8', 'to_float', 'to_pil', 'picture_grid', 'gif', 'figure']
 
 # %% ../nbs/00_core.ipynb #2024152f
-import contextlib, difflib, hashlib, io, math, os
+import contextlib, difflib, hashlib, io, math, os, re
 from pathlib import Path
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -79,6 +79,10 @@ def replacing(path):
         with open(tmp, "rb+") as f:
             os.fsync(f.fileno())
         os.replace(tmp, path)
+    except Exception as e:
+        if told := re.search(r"\(os error (\d+)\)", str(e)):  # so safetensors says that a disk is full
+            raise OSError(int(told[1]), os.strerror(int(told[1])), str(path)) from None
+        raise
     finally:
         tmp.unlink(missing_ok=True)
 

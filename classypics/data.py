@@ -928,7 +928,8 @@ def _report(self: Analysis) -> str:
     lines += [f"files that cannot be used: {len(self.skipped)}", *_some([f"{n} {r}" for n, r in self.skipped.items()])]
     copies = [" = ".join(group[:4]) for group in self.exact]
     lines += [f"pictures that are there more than once: {len(copies)}", *_some(copies)]
-    lines += [f"pictures that are all but the same as another: {len(self.near)}", *_some([" ~ ".join(p) for p in self.near])]
+    near = [" ~ ".join(pair) for pair in self.near]
+    lines += [f"pictures that are all but the same as another: {len(near)}", *_some(near)]
     leaked = dict(self.leaked).items()  # one of its copies for each
     lines += [f"test pictures with a copy to learn from: {len(leaked)}"]
     return "\n".join(lines + _some([" in test, ".join(p) + " in train" for p in leaked]))

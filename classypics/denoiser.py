@@ -7,7 +7,7 @@ __all__ = ['PREDICTIONS', 'scalings', 'Attributes', 'table_rows', 'check_labels'
            'DenoisingTask', 'Guided']
 
 # %% ../nbs/07_denoiser.ipynb #516b0c52
-import math, re
+import math, re, unicodedata
 import torch
 from torch import nn
 from .core import InputError, to_float, unknown
@@ -82,10 +82,15 @@ class Attributes(nn.Module):
         return [f"{column}={value}" for column, values in self.columns.items() for value in values]
 
 # %% ../nbs/07_denoiser.ipynb #c18b2f34
+def _fold(text) -> str:
+    "What two spellings of a name have in common: neither case counts, nor how an accent is encoded."
+    return unicodedata.normalize("NFC", str(text)).casefold()
+
+
 def _position(column: str, value, values: tuple) -> int:
-    "Where `value` stands among the `values` of a column: exactly, or else whatever its case."
-    folded = {v.casefold(): i for i, v in reversed(list(enumerate(values)))}
-    found = {v: i for i, v in enumerate(values)}.get(str(value), folded.get(str(value).casefold()))
+    "Where `value` stands among the `values` of a column: exactly, or else however it is spelled."
+    folded = {_fold(v): i for i, v in reversed(list(enumerate(values)))}
+    found = {v: i for i, v in enumerate(values)}.get(str(value), folded.get(_fold(value)))
     if found is None:
         raise unknown(column, value, values, plural="classes" if column == "class" else f"{column} can be")
     return found
@@ -93,10 +98,10 @@ def _position(column: str, value, values: tuple) -> int:
 
 def _row(columns: dict, said: dict) -> list[int]:
     "The labels of {attribute: value}, -1 where nothing, or `None`, is said."
-    folded = {column.casefold(): column for column in reversed(columns)}
+    folded = {_fold(column): column for column in reversed(columns)}
     row, at = [-1] * len(columns), {column: i for i, column in enumerate(columns)}
     for name, value in said.items():
-        column = name if name in columns else folded.get(str(name).casefold())
+        column = name if name in columns else folded.get(_fold(name))
         if column is None:
             raise unknown("attribute", name, columns)
         if row[at[column]] >= 0:

@@ -112,8 +112,8 @@ def stream(
     steps = default["num_inference_steps"] if num_inference_steps is None else num_inference_steps
     scale = default["guidance_scale"] if guidance_scale is None else guidance_scale
     for name, value in {"num_images": num_images, "num_inference_steps": steps, "batch_size": batch_size}.items():
-        if value < 1:
-            raise InputError(f"{name} must be at least 1, not {value}")
+        if value < 1 or value % 1:
+            raise InputError(f"{name} must be at least 1, and whole, not {value}")
     if steps > self.schedule.most_steps:
         raise InputError(f"num_inference_steps is at most {self.schedule.most_steps} for this model, not {steps}")
     if not 0 <= scale < math.inf:
@@ -147,15 +147,14 @@ def models() -> dict[str, Path]:
 
 def find_model(model) -> Path:
     "The folder of a model given by folder or name."
-    path = Path(os.path.expanduser(model))
-    if os.path.isdir(path):
+    path, fold = Path(os.path.expanduser(model)), lambda s: str(s).casefold().replace("_", "-")
+    comes = next((folder for name, folder in shipped().items() if fold(name) == fold(model)), None)
+    if os.path.isdir(path) and (comes is None or (path / "config.json").exists()):  # not a folder of pictures
         return path
+    if comes:
+        return comes
     if os.path.exists(path):
         raise InputError(f"'{model}' is a file; a model is a folder with config.json and model.safetensors")
-    fold = lambda s: str(s).casefold().replace("_", "-")
-    for name, folder in shipped().items():
-        if fold(name) == fold(model):
-            return folder
     if not models():
         raise InputError(f"there is no model '{model}'; train one: classypics train --data digits --minutes 1")
     raise unknown("model", model, models())
@@ -214,9 +213,10 @@ def from_pretrained(cls, model, *, device: str = "auto") -> "Pipeline":
     config, weights = _read(folder)
     try:
         pipe = cls(config, device=device)
-        pipe.stream(pipe.classes[0])  # refuses defaults that are missing or make no sense
         for name, part in (("denoiser.", pipe.denoiser), ("codec.", pipe.codec)):
             part.load_state_dict({k.removeprefix(name): v for k, v in weights.items() if k.startswith(name)})
+        pipe.stream(pipe.classes[0])  # refuses defaults that are missing or make no sense
+        next(pipe.stream(pipe.classes[0], num_inference_steps=1))  # and a step finds out what cannot be drawn with
     except InputError:
         raise
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:

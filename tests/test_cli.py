@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from classypics.cli import COMMANDS, _parser, run
 from classypics.core import InputError
-from classypics.recipe import Recipe, _previews, check, read_recipe, report, tidy, train
+from classypics.recipe import Recipe, _alone, _previews, check, read_recipe, report, save_image, tidy, train
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,7 @@ MISTAKES = {
     "sample MODEL --num-inference-steps 0": "num_inference_steps must be at least 1",
     "sample MODEL --sampler magic": "unknown sampler 'magic'",
     "sample MODEL --out OUT/pictures.doc": "has no ending of an image file",
+    "sample MODEL --out OUT/pictures.xbm": "has no ending of an image file",
     "sample not-there": "unknown model 'not-there'",
     "sample fashion-mnits": "did you mean 'fashion-mnist'",
     "sample MODEL --guidance-scale -1": "guidance_scale must be 0 or more",
@@ -208,6 +209,55 @@ def test_the_demonstration_removes_nothing(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="holds a run"):
         run(["demo"])
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["config.json"]
+
+
+def test_a_sheet_that_is_too_large_for_its_kind_of_file_is_not_lost(tmp_path):
+    wide = Image.new("L", (17_000, 2))
+    with pytest.raises(InputError, match="17000x2 pixels are too many for .webp: the picture is in .*x.webp.png"):
+        save_image(wide, tmp_path / "x.webp")
+    assert [p.name for p in tmp_path.iterdir()] == ["x.webp.png"]
+    assert Image.open(tmp_path / "x.webp.png").size == (17_000, 2)
+
+
+def test_two_processes_do_not_train_one_run(tmp_path):
+    line = ["train", "--data", "digits", "--steps", "1", "--widths", "8", "--out", str(tmp_path / "run")]
+    with _alone(tmp_path / "run"):
+        with pytest.raises(InputError, match="another process trains in .*run: wait for it"):
+            run(line)
+        assert not list((tmp_path / "run").iterdir())
+    run(line)
+
+
+def test_a_folder_of_pictures_does_not_hide_a_model(tmp_path, monkeypatch):
+    (tmp_path / "fashion-mnist" / "shoes").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    run(["sample", "fashion-mnist", "--class", "Bag", "--num-images", "1", "--num-inference-steps", "1"])
+    assert (tmp_path / "pictures.png").exists()
+
+
+def test_a_name_is_no_part_of_the_page(model, tmp_path):
+    strange = shutil.copytree(model, tmp_path / "<img src=x onerror=alert(1)>")
+    assert "<img src=x" not in report(strange).read_text()
+
+
+@pytest.mark.parametrize("file, words", [
+    ("resume/codec.safetensors", "codec.safetensors cannot be used"), ("config.json", "config.json is no valid JSON"),
+    ("resume/state.safetensors", "state.safetensors cannot be used"),
+])  # fmt: skip
+def test_a_damaged_run_is_one_sentence(file, words, tmp_path, monkeypatch):
+    def gone(log, step):
+        if step.done == 20:
+            raise RuntimeError("the power is gone")
+
+    monkeypatch.setattr("classypics.recipe._Log.add", gone)
+    out = tmp_path / "run"
+    with pytest.raises(RuntimeError, match="the power is gone"):
+        train(Recipe("digits", out=str(out), steps=30, widths=[8], save_every=0.01), progress=False)
+    whole = (out / file).read_bytes()
+    (out / file).write_bytes(whole[: len(whole) // 2])
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=words):
+        run(["train", "--out", str(out), "--resume"])
 
 
 def test_models_at_hand_are_those_of_the_demonstration_too(model, tmp_path, monkeypatch, capsys):

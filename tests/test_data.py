@@ -3,6 +3,7 @@ import csv
 import dataclasses
 import os
 import struct
+import unicodedata
 import zipfile
 import zlib
 from pathlib import Path
@@ -374,6 +375,17 @@ def test_a_name_too_long_to_be_one(tmp_path):
     (tmp_path / "t.csv").write_text(f"file,label\n{'long ' * 100},a\nshort,b\n")
     with pytest.raises(InputError, match="names 2 files that are not there"):
         load_data(f"csv:{tmp_path / 't.csv'}")
+
+
+def test_names_from_a_mac_are_found_in_a_table_from_elsewhere(tmp_path):
+    for form, other in (("NFC", "NFD"), ("NFD", "NFC")):
+        root, rows = tmp_path / form, []
+        root.mkdir()
+        for i in range(6):
+            picture(i).save(root / unicodedata.normalize(form, f"café {i}.png"))
+            rows.append((unicodedata.normalize(other, f"café {i}.png"), "red" if i % 2 else "blue"))
+        data = load_data(f"csv:{table(root / 't.csv', rows, header=('file', 'colour'))}")
+        assert len(data.train) + len(data.test) == 6
 
 
 def test_table_mistakes(tmp_path):
