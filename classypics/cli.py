@@ -6,7 +6,7 @@
 __all__ = ['COMMANDS', 'run', 'main']
 
 # %% ../nbs/13_cli.ipynb #330368d0
-import dataclasses, inspect, re, sys
+import dataclasses, inspect, os, re, sys
 from .core import InputError, unknown
 
 # %% ../nbs/13_cli.ipynb #996fbaf5
@@ -19,11 +19,27 @@ def _field_help(cls) -> dict[str, str]:
 class _Refusal(Exception):
     "What a parser says instead of leaving the program."
 
+# %% ../nbs/13_cli.ipynb #ea4810db
+def _whole(text: str) -> int:
+    return int(text)
 
+
+def _number(text: str) -> float:
+    return float(text)
+
+
+_PLAIN = {int: _whole, int | None: _whole, float: _number, float | None: _number, str | None: str}
+
+# %% ../nbs/13_cli.ipynb #c6290cfd
 def _parser(description: str, *, prog: str):
     from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
     class Parser(ArgumentParser):
+        def add_argument(self, *args, **options):
+            if "type" in options:
+                options["type"] = _PLAIN.get(options["type"], options["type"])
+            return super().add_argument(*args, **options)
+
         def error(self, message, ex=None):
             raise _Refusal(str(message))
 
@@ -41,12 +57,11 @@ def _parser(description: str, *, prog: str):
 
     return Parser(prog=prog, description=description, allow_abbrev=False, print_config=None, formatter_class=Help)
 
-
+# %% ../nbs/13_cli.ipynb #624cff7f
 _NO_OPTION = re.compile(r"[Uu]nrecognized arguments: (\S+)")
-_WRONG_TYPE = re.compile(
-    r'Parser key "([\w.-]+)".*?Expected an? (.+?)(?:\n.*?Given value|\. Got value): (.*)', re.DOTALL
-)
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list"}
+_WRONG_NUMBER = re.compile(r"(--\S+): invalid _(whole|number) value: (.*)")
+_WRONG_TYPE = re.compile(r'Parser key "([\w.-]+)".*?Expected an? (.+?)\n.*Given value: (.*)', re.DOTALL)
+_KINDS = {"whole": "a whole number", "number": "a number", "bool": "true or false", "str": "text", "list": "a list"}
 
 
 def _explain(message: str, parser) -> InputError:
@@ -56,6 +71,8 @@ def _explain(message: str, parser) -> InputError:
         if found[1].startswith("-"):
             return unknown("option", found[1].split("=")[0], options)
         return InputError(f"unexpected argument '{found[1]}'; see {parser.prog} --help")
+    if found := _WRONG_NUMBER.search(message):
+        return InputError(f"{found[1]} takes {_KINDS[found[2]]}, not {found[3]}")
     if found := _WRONG_TYPE.search(message):
         kind = _KINDS.get(re.sub(r"<class '(\w+)'>|(\w+)\[.*", r"\1\2", found[2]), found[2])
         return InputError(f"--{found[1].replace('_', '-')} takes {kind}, not '{found[3].strip()}'")
@@ -232,14 +249,17 @@ def run(arguments: list[str]) -> None:
 
 
 def main() -> None:
-    "The program `classypics`: a person's mistake is one sentence and exit status 2."
+    "The program `classypics`: what a person can mend is one sentence and exit status 2."
     try:
         run(sys.argv[1:])
-    except InputError as e:
-        print(f"classypics: {e}", file=sys.stderr)
-        sys.exit(2)
-    except (PermissionError, FileExistsError, NotADirectoryError, IsADirectoryError) as e:
-        print(f"classypics: {e.filename} cannot be used: {e.strerror}; choose another path", file=sys.stderr)
+        sys.stdout.flush()
+    except BrokenPipeError:  # a reader such as `head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python's last flush may go
+        sys.exit(1)
+    except (InputError, OSError) as e:
+        from classypics.panel import sentence
+
+        print(f"classypics: {sentence(e)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)  # as a shell says it

@@ -157,7 +157,7 @@ def sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full: make room on it and try again"
     if isinstance(error, OSError):
-        return f"{error.filename or 'a file'} cannot be used ({error.strerror or text})"
+        return f"{error.filename or 'a file'} cannot be used ({error.strerror or text}); choose another path"
     _log.error("a mistake in classypics", exc_info=error)
     first = (text.splitlines() or [""])[0]
     return f"this is a mistake in classypics, {type(error).__name__}: {first} (the whole of it is in the log)"

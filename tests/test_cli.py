@@ -1,5 +1,6 @@
 "What a person's mistakes get: one sentence, exit status 2, nothing lost."
 
+import json
 import re
 import shutil
 import subprocess
@@ -8,10 +9,14 @@ import sys
 import pytest
 from PIL import Image
 from refresh import ROOT
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from classypics.cli import COMMANDS, _parser, run
-from classypics.core import InputError
+from classypics.core import InputError, replacing
+from classypics.metrics import FeatureNet
+from classypics.panel import sentence
+from classypics.pipeline import Pipeline
 from classypics.recipe import Recipe, _alone, _previews, check, read_recipe, report, save_image, tidy, train
 
 
@@ -42,7 +47,10 @@ MISTAKES = {
     "train --data digits --steps many": "--steps takes a whole number, not 'many'",
     "train --data digits --steps 0": "steps must be a number above 0",
     "train --data digits --minutes -1": "minutes must be a number above 0",
-    "train --data digits --minutes .inf": "minutes must be a number above 0",
+    "train --data digits --minutes inf": "minutes must be a number above 0",
+    "train --data digits --minutes 1:30": "--minutes takes a number, not '1:30'",
+    "train --data digits --steps 1e3": "--steps takes a whole number, not '1e3'",
+    "train --data digits --film-conditioning maybe": "--film-conditioning takes true or false, not 'maybe'",
     "train --data digits --accumulate 100": "100 are too many",
     "train --data digits --label-dropout 0 --guidance-scale 2": "guidance_scale must be 1",
     "train --data digits --codec pixels --factor 2": "pixels makes pictures 1 times smaller, not 2",
@@ -240,6 +248,29 @@ def test_a_name_is_no_part_of_the_page(model, tmp_path):
     assert "<img src=x" not in report(strange).read_text()
 
 
+@pytest.mark.parametrize("part, value", [
+    ("guidance_interval", [None, 5.0]), ("num_inference_steps", 1.5), ("num_inference_steps", "12"), ("sampler", None),
+])  # fmt: skip
+def test_a_model_that_could_not_draw_is_not_loaded(part, value, model, tmp_path):
+    bent = shutil.copytree(model, tmp_path / "bent")
+    config = json.loads((bent / "config.json").read_text())
+    config["defaults"][part] = value
+    (bent / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError):
+        Pipeline.from_pretrained(bent)
+
+
+def test_scores_of_a_model_that_cannot_be_written_to_are_kept_elsewhere(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("CLASSYPICS_OUTPUTS", str(tmp_path))
+    monkeypatch.setattr("classypics.recipe.os.access", lambda path, mode: False)  # tests may run as root
+    judge = lambda pictures, **options: FeatureNet(pictures.channels, pictures.columns).freeze()  # knows nothing
+    monkeypatch.setattr("classypics.recipe.train_judge", judge)
+    before = {p: p.stat().st_mtime_ns for p in model.rglob("*")}
+    run(["evaluate", str(model), "--num-images", "20", "--num-inference-steps", "1"])
+    assert (tmp_path / "evaluated" / model.name / "scores.json").exists()
+    assert before == {p: p.stat().st_mtime_ns for p in model.rglob("*")}
+
+
 @pytest.mark.parametrize("file, words", [
     ("resume/codec.safetensors", "codec.safetensors cannot be used"), ("config.json", "config.json is no valid JSON"),
     ("resume/state.safetensors", "state.safetensors cannot be used"),
@@ -269,6 +300,35 @@ def test_models_at_hand_are_those_of_the_demonstration_too(model, tmp_path, monk
     told = capsys.readouterr().out
     assert "fashion-mnist" in told and str(tmp_path / "demo" / "digits") in told
     assert str(tmp_path / "photos") not in told and "deep" not in told
+
+
+def test_texts_are_read_as_they_stand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = ["train", "--data", "digits", "--steps", "1", "--widths", "8", "--out"]
+    for folder in ("#1", "null", "1e3"):
+        run([*line, folder])
+        assert (tmp_path / folder / "model.safetensors").exists()
+
+
+def program(*line, **options):
+    command = [sys.executable, "-m", "classypics", *line]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_reader_that_has_seen_enough_and_a_disk_that_cannot_be_written_to(tmp_path):
+    process = program("models")
+    process.stdout.close()  # as `head` does
+    assert process.wait() in (0, 1) and process.stderr.read() == ""
+    said = program("sample", "fashion-mnist", "--class", "Bag", "--num-images", "1", "--out", "/proc/x.png")
+    assert "classypics: " in (error := said.communicate()[1]) and "choose another path" in error, error
+    assert said.returncode == 2 and "Traceback" not in error
+
+
+def test_a_full_disk_is_called_by_its_name(tmp_path):
+    with pytest.raises(OSError, match="No space left") as full:
+        with replacing(tmp_path / "state.safetensors"):
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert "the disk is full" in sentence(full.value) and not list(tmp_path.iterdir())
 
 
 def test_the_help_says_defaults_and_no_types(capsys):
