@@ -878,6 +878,8 @@ def _check_address(ip: str, port: int) -> bool:
     except OSError as e:
         if e.errno == errno.EADDRINUSE:
             raise InputError(f"port {port} is taken by another program; choose another: --port {port + 1}") from None
+        if e.errno == errno.EACCES:
+            raise InputError(f"port {port} is for the system alone; choose one above 1023: --port 5000") from None
         raise InputError(f"{ip} is no address of this computer ({e.strerror}); leave --ip out to use it here") from None
     return address[0] == "::1" or address[0].startswith("127.")
 
@@ -901,9 +903,9 @@ def _voila(ip: str, port: int, folder: Path, asked: dict, token: str) -> subproc
         "JUPYTER_PATH": os.pathsep.join([here, *filter(None, [os.environ.get("JUPYTER_PATH")])]),
         "JUPYTER_TOKEN": token,
     }
-    arguments = [str(folder / "classypics.ipynb"), "--no-browser", *(f"--{k}={v}" for k, v in options.items())]
+    arguments = [str(folder / "classypics.ipynb"), *(f"--{k}={v}" for k, v in options.items())]
+    arguments += ["--no-browser", "--token"]  # the token itself is not for the list of processes
     arguments += [f"--VoilaConfiguration.extension_allowlist={name}" for name in front]
-    arguments += ["--token"] * bool(token)
     with open(folder / "log", "w", encoding="utf-8") as log:
         program = [sys.executable, "-m", "voila", *arguments]
         return subprocess.Popen(program, env=env, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
@@ -919,9 +921,9 @@ def serve(
     "Serve the panel as a page until Ctrl-C; the address is printed when it is ready."
     if model is not None:
         find_model(model)  # a mistake is said here, not to the visitor
-    token = "" if _check_address(ip, port) else secrets.token_urlsafe(16)
+    alone, token = _check_address(ip, port), secrets.token_urlsafe(16)
     name = f"[{ip}]" if ":" in ip else socket.gethostname() if ip == "0.0.0.0" else ip
-    address = f"http://{name}:{port}/" + (f"?token={token}" if token else "")
+    address = f"http://{name}:{port}/?token={token}"
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # then Voila is not left behind
     linux = sys.platform.startswith("linux")  # where a browser may be one for a terminal
@@ -929,13 +931,14 @@ def serve(
     with tempfile.TemporaryDirectory(prefix="classypics-") as folder:
         voila = _voila(ip, port, Path(folder), {"model": model, "folder": os.getcwd()}, token)
         try:
-            patience = time.monotonic() + 120
+            slow = time.monotonic() + 30
             while voila.poll() is None and not (ready := Path(folder, "ready").exists()):
-                if time.monotonic() > patience:
-                    voila.terminate()
+                if time.monotonic() > slow:
+                    print("still starting: a slow computer takes minutes (Ctrl-C ends it)", file=sys.stderr)
+                    slow = math.inf
                 time.sleep(0.05)
             if ready:
-                if token:
+                if not alone:
                     print("warning: everybody in this network who has the address can use this page and this computer")
                 print(f"the panel is at {address} (Ctrl-C ends it)", flush=True)
                 if browser and screen:

@@ -4,6 +4,7 @@ import csv
 import errno
 import html
 import io
+import itertools
 import json
 import os
 import re
@@ -623,7 +624,7 @@ def test_a_taken_port_is_said_at_once():
 
 
 @pytest.mark.parametrize("ip, alone", [("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False)])
-def test_only_another_address_gets_a_token(ip, alone, monkeypatch, capsys):
+def test_the_address_holds_a_secret_and_others_are_warned_of(ip, alone, monkeypatch, capsys):
     asked = {}
 
     class Voila:
@@ -644,8 +645,35 @@ def test_only_another_address_gets_a_token(ip, alone, monkeypatch, capsys):
         port = probe.getsockname()[1]
     serve("m", port=port, ip=ip, browser=False)
     printed = capsys.readouterr().out
-    assert bool(asked["token"]) != alone and ("warning" in printed) != alone and f":{port}/" in printed
-    assert (f"?token={asked['token']}" in printed) != alone and asked["model"] == "m"
+    assert f":{port}/?token={asked['token']} " in printed and len(asked["token"]) > 20
+    assert ("warning" in printed) != alone and asked["model"] == "m"
+
+
+def test_a_slow_computer_is_waited_for(monkeypatch, capsys):
+    class Voila:
+        asked, ended = 0, False
+
+        def __init__(self, ip, port, folder, page, token):
+            self.folder = folder
+
+        def poll(self):
+            self.asked += 1
+            if self.asked == 200:
+                (self.folder / "ready").touch()
+
+        def terminate(self): ...
+        def wait(self): return 0
+
+    clock = itertools.count(step=10)
+    monkeypatch.setattr(panels, "_voila", Voila)
+    monkeypatch.setattr(panels.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(panels.time, "sleep", lambda seconds: None)
+    with panels.socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    serve("fashion-mnist", port=port, browser=False)  # after half an hour by that clock
+    said = capsys.readouterr()
+    assert said.err.count("still starting") == 1 and "the panel is at" in said.out
 
 
 def test_a_script_can_use_the_studio(pipe):
