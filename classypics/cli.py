@@ -29,6 +29,7 @@ def _number(text: str) -> float:
 
 
 _PLAIN = {int: _whole, int | None: _whole, float: _number, float | None: _number, str | None: str}
+_PLAIN |= {kind: str for kind in (str | int | None, list[int] | int | str | None, list[float] | str | None)}
 
 # %% ../nbs/13_cli.ipynb #c6290cfd
 def _parser(description: str, *, prog: str):
@@ -252,13 +253,15 @@ def main() -> None:
     "The program `classypics`: what a person can mend is one sentence and exit status 2."
     try:
         run(sys.argv[1:])
-        sys.stdout.flush()
+        print(end="", flush=True)
     except BrokenPipeError:  # a reader such as `head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where Python's last flush may go
         sys.exit(1)
     except (InputError, OSError) as e:
-        from classypics.panel import sentence
+        from classypics.panel import FULL, sentence
 
+        if isinstance(e, OSError) and not e.filename and e.errno not in FULL:
+            raise  # no file is to blame
         print(f"classypics: {sentence(e)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

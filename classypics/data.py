@@ -215,7 +215,7 @@ def _hidden(name: str) -> bool:
 
 def _ours(folder: Path) -> bool:
     "Whether classypics itself writes here: all runs, or one."
-    run = all((folder / name).exists() for name in ("recipe.yaml", "config.json"))
+    run = all(os.path.exists(folder / name) for name in ("recipe.yaml", "config.json"))  # no, where none may look
     return run or folder.resolve() == outputs_root().resolve()
 
 
@@ -391,6 +391,17 @@ def _here(name: str, part: dict):
     return None
 
 
+def _move_in(new: Path, root: Path) -> None:
+    "What lies in `new` to `root`; what is there by that name, of which torchvision could make nothing, makes way."
+    for arrived in list(new.iterdir()):
+        place, aside = root / arrived.name, root / f"{arrived.name}.incomplete"
+        while aside.exists():
+            aside = aside.with_name(f"{aside.name}~")
+        if place.exists():
+            place.rename(aside)
+        arrived.rename(place)
+
+
 def _torchvision(name: str, part: dict):
     "One part of a torchvision set, downloaded with a bar where it is not there."
     from torchvision import datasets
@@ -402,11 +413,8 @@ def _torchvision(name: str, part: dict):
         roots[0].mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=roots[0], prefix=".download-") as new:
             getattr(datasets, _TORCHVISION[name])(new, download=True, **part)
-            for arrived in list(Path(new).iterdir()):
-                place = roots[0] / arrived.name
-                if place.exists():  # a part of it, of which torchvision could make nothing
-                    place.rename(place.with_name(f"{place.name}.incomplete"))
-                arrived.rename(place)
+            if _here(name, part) is None:  # nobody else has brought it meanwhile
+                _move_in(Path(new), roots[0])
     except Exception as error:  # no network, no space, a quota, a missing helper: all one sentence to a person
         raise InputError(
             f"{name} is not in {' or '.join(map(str, roots))} and cannot be downloaded ({_reason(error)}); "
@@ -557,7 +565,7 @@ class _Decoder:
         def one(file):
             try:
                 with file.open() as image:
-                    image.load()
+                    fit_picture(image, self.shape[2:], channels=self.shape[1])
             except Exception as error:  # whatever a broken file makes a decoder raise
                 return _reason(error)
 
@@ -864,7 +872,7 @@ class Analysis:
     deviation: tuple
     skipped: dict  # file name -> reason
     exact: list  # groups of names of pictures with the same pixels
-    near: list  # (name, name) of a picture and the first that is all but the same
+    near: list  # (name, name) of the first picture that is all but the same, and of a later one
     leaked: list  # (test name, training name): copies, exact or near, on both sides of the split
     rows: Image.Image  # a row per class
 

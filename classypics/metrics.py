@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import nn
-from .augment import shift as shifted, split_specs, views
+from .augment import FARTHEST, shift as shifted, split_specs, views
 from .core import InputError, generator, outputs_root, replacing, seeded, to_float
 from .data import Batches, Data, PictureSet, at_once
 from .train import fit
@@ -311,7 +311,9 @@ def inception_score(
 def _small(pictures: torch.Tensor) -> torch.Tensor:
     "Pictures as rows of grey levels around 0, (n,D), averaged down to at most 32x32."
     height, width = pictures.shape[2:]
-    return 127.5 * F.adaptive_avg_pool2d(to_float(pictures), (min(height, 32), min(width, 32))).flatten(1)
+    x = to_float(pictures)
+    x = F.adaptive_avg_pool2d(x, (min(height, 32), min(width, 32))) if max(height, width) > 32 else x
+    return 127.5 * x.flatten(1)
 
 
 def nearest(
@@ -321,19 +323,32 @@ def nearest(
     augment=(),  # words of an `Augment`: training pictures are looked at in all of its `views`
 ) -> tuple:
     "To the nearest training picture: root mean square difference in grey levels (n,), and its index (n,)."
+    from tqdm import tqdm
+
     each = at_once(math.prod(pictures.shape[1:]), most=4096)
-    mine = torch.cat([_small(part) for part in pictures.split(each)])
-    best, index = torch.full((len(mine),), math.inf), torch.zeros(len(mine), dtype=torch.int64)
+    ways = len(list(views(pictures[:1], augment)))
+    found = []
+    for some in tqdm(pictures.split(max(1, 2 * each // ways)), desc="nearest", delay=2, leave=False, disable=None):
+        at = _nearest([_small(way) for way in views(some, augment)], training, each)
+        mine, best = _small(some), torch.full((len(some),), math.inf)
+        for k in torch.arange(len(some)).split(each):
+            for theirs in map(_small, views(training.pictures(at[k]), augment)):
+                best[k] = torch.minimum(best[k], (mine[k] - theirs).square().mean(1))
+        found.append((best.sqrt(), at))
+    return tuple(map(torch.cat, zip(*found)))
+
+
+def _nearest(mine: list, training: PictureSet, each: int) -> torch.Tensor:
+    "The index (n,) of the training picture that is nearest to one of the views `mine`, each (n,D), of a picture."
+    best, index = torch.full((len(mine[0]),), math.inf), torch.zeros(len(mine[0]), dtype=torch.int64)
     for part in torch.arange(len(training)).split(each):
-        for theirs in map(_small, views(training.pictures(part), augment)):
-            value, at = (theirs.square().sum(1) - 2 * mine @ theirs.T).min(1)  # |mine|^2 would change no order
+        theirs = _small(training.pictures(part))
+        for way in mine:  # moving the few pictures is cheaper than the many; at the edge it is not quite the same
+            value, at = (theirs.square().sum(1) - 2 * way @ theirs.T).min(1)
+            value = value + way.square().sum(1)
             index = torch.where(value < best, part[at], index)
             best = torch.minimum(value, best)
-    exact = torch.full_like(best, math.inf)  # a difference of large numbers is none
-    for part in torch.arange(len(mine)).split(each):
-        for theirs in map(_small, views(training.pictures(index[part]), augment)):
-            exact[part] = torch.minimum(exact[part], (mine[part] - theirs).square().mean(1))
-    return exact.sqrt(), index
+    return index
 
 # %% ../nbs/10_metrics.ipynb #0f70c0ec
 INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # of torch-fidelity's release v0.2.0
@@ -497,7 +512,8 @@ def score(
     figures += _originality(*sets[:2], data.train, augment)
     if augment:
         told = ", ".join(split_specs(augment))
-        notes.append(f"Training pictures are looked for as {told} showed them, as far as that is flip or shift.")
+        seen = f"as {told} showed them, as far as that is flip, or shift by up to {FARTHEST} pixels"
+        notes.append(f"Training pictures are looked for {seen}.")
     if network is judge:
         notes.append(
             f"{judge.name} has learned these very classes: compare its figures among models of this data, not with "

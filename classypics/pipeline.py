@@ -7,7 +7,7 @@ __all__ = ['TYPES', 'build', 'Drawn', 'Frame', 'stream', 'shipped', 'models', 'f
            'from_pretrained', 'Pipeline']
 
 # %% ../nbs/09_pipeline.ipynb #ad307088
-import inspect, json, math, os
+import inspect, json, math, numbers, os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -112,7 +112,7 @@ def stream(
     steps = default["num_inference_steps"] if num_inference_steps is None else num_inference_steps
     scale = default["guidance_scale"] if guidance_scale is None else guidance_scale
     for name, value in {"num_images": num_images, "num_inference_steps": steps, "batch_size": batch_size}.items():
-        if value < 1 or value % 1:
+        if not isinstance(value, numbers.Integral) or value < 1:
             raise InputError(f"{name} must be at least 1, and whole, not {value}")
     if steps > self.schedule.most_steps:
         raise InputError(f"num_inference_steps is at most {self.schedule.most_steps} for this model, not {steps}")
@@ -215,8 +215,7 @@ def from_pretrained(cls, model, *, device: str = "auto") -> "Pipeline":
         pipe = cls(config, device=device)
         for name, part in (("denoiser.", pipe.denoiser), ("codec.", pipe.codec)):
             part.load_state_dict({k.removeprefix(name): v for k, v in weights.items() if k.startswith(name)})
-        pipe.stream(pipe.classes[0])  # refuses defaults that are missing or make no sense
-        next(pipe.stream(pipe.classes[0], num_inference_steps=1))  # and a step finds out what cannot be drawn with
+        next(pipe.stream(pipe.classes[0]))  # a step tells whether it can be drawn with, and with its defaults
     except InputError:
         raise
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as e:

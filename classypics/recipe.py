@@ -659,6 +659,11 @@ def _sweep(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 # %% ../nbs/11_recipe.ipynb #c9357a5d
+def _saved(folder: Path) -> bool:
+    "Whether a run has begun there that can be gone on with."
+    return any((folder / "resume").glob("*.safetensors"))
+
+
 @contextlib.contextmanager
 def _alone(folder: Path):
     "No other process trains in `folder` meanwhile; the system lets go of it when a process ends, however it ends."
@@ -795,7 +800,7 @@ def save_image(image, path) -> None:
         kept = path.with_name(f"{path.name}.png")
         save_image(image, kept)
         size = f"{image.width}x{image.height} pixels"
-        raise InputError(f"{size} are too many for {path.suffix}: the picture is in {kept} instead") from None
+        raise InputError(f"{path.suffix} does not take {size} ({e}): the picture is in {kept} instead") from None
 
 # %% ../nbs/11_recipe.ipynb #81aedd75
 def train(
@@ -814,7 +819,7 @@ def train(
         data = data_of(recipe)
         recipe = dataclasses.replace(recipe, out=home(data))
     asked, folder = recipe, Path(recipe.out)
-    recipe = _stored(asked, folder, resume=resume, overwrite=overwrite)
+    recipe, had = _stored(asked, folder, resume=resume, overwrite=overwrite), _saved(folder)
     state = folder / "resume" / "state.safetensors"
     course = read_course(state) if resume and state.exists() else None
     if course is not None and course.done == course.steps:
@@ -824,10 +829,12 @@ def train(
     check(recipe)
     if data is None or recipe is not asked:  # what is stored may say another size or seed
         data = data_of(recipe)
-    begun = recipe is not asked and any((folder / "resume").glob("*.safetensors"))
+    begun = recipe is not asked and had
     planned = _begun(recipe, data, folder) if begun else plan(recipe, data)
     recipe = planned.recipe
     with _alone(folder), _interruptible() as interrupted:
+        if _saved(folder) != had:
+            raise InputError(f"another process has trained in {folder} meanwhile; look at what is there")
         say(announce(recipe, data, planned.reasons))
         (_clear if overwrite else _sweep)(folder)
         if not begun:
@@ -840,9 +847,10 @@ def _begun(recipe: Recipe, data: Data, folder: Path) -> Plan:
     "The plan of a run that has begun: it stays what it was, and so must its pictures."
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as e:
-        raise InputError(f"{folder / 'config.json'} is no valid JSON ({e}); start again with --overwrite") from None
-    if config["data"]["fingerprint"] != data.train.fingerprint:
+        fingerprint = config["data"]["fingerprint"]
+    except (ValueError, LookupError, TypeError) as e:
+        raise InputError(f"{folder / 'config.json'} is damaged ({e}); start again with --overwrite") from None
+    if fingerprint != data.train.fingerprint:
         raise InputError(f"the pictures have changed since the run in {folder} began; bring them back, or --overwrite")
     return Plan(recipe, {}, config)
 

@@ -1,6 +1,7 @@
 "What a person's mistakes get: one sentence, exit status 2, nothing lost."
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from refresh import ROOT
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from classypics import recipe as recipes
 from classypics.cli import COMMANDS, _parser, run
 from classypics.core import InputError, replacing
 from classypics.metrics import FeatureNet
@@ -221,7 +223,7 @@ def test_the_demonstration_removes_nothing(tmp_path, monkeypatch):
 
 def test_a_sheet_that_is_too_large_for_its_kind_of_file_is_not_lost(tmp_path):
     wide = Image.new("L", (17_000, 2))
-    with pytest.raises(InputError, match="17000x2 pixels are too many for .webp: the picture is in .*x.webp.png"):
+    with pytest.raises(InputError, match=".webp does not take 17000x2 pixels .*: the picture is in .*x.webp.png"):
         save_image(wide, tmp_path / "x.webp")
     assert [p.name for p in tmp_path.iterdir()] == ["x.webp.png"]
     assert Image.open(tmp_path / "x.webp.png").size == (17_000, 2)
@@ -234,6 +236,20 @@ def test_two_processes_do_not_train_one_run(tmp_path):
             run(line)
         assert not list((tmp_path / "run").iterdir())
     run(line)
+
+
+def test_a_run_that_another_process_made_meanwhile_is_kept(tmp_path, monkeypatch):
+    recipe, planned = Recipe("digits", out=str(tmp_path / "run"), steps=1, widths=[8]), recipes.plan
+
+    def slow_plan(*args):
+        monkeypatch.setattr(recipes, "plan", planned)
+        train(recipe, progress=False)  # the other one
+        return planned(*args)
+
+    monkeypatch.setattr(recipes, "plan", slow_plan)
+    with pytest.raises(InputError, match="another process has trained in .*run meanwhile"):
+        train(recipe, progress=False)
+    assert (tmp_path / "run" / "model.safetensors").exists()
 
 
 def test_a_folder_of_pictures_does_not_hide_a_model(tmp_path, monkeypatch):
@@ -249,7 +265,7 @@ def test_a_name_is_no_part_of_the_page(model, tmp_path):
 
 
 @pytest.mark.parametrize("part, value", [
-    ("guidance_interval", [None, 5.0]), ("num_inference_steps", 1.5), ("num_inference_steps", "12"), ("sampler", None),
+    ("guidance_interval", [None, 5.0]), ("num_inference_steps", 1.5), ("num_inference_steps", 12.0), ("sampler", None),
 ])  # fmt: skip
 def test_a_model_that_could_not_draw_is_not_loaded(part, value, model, tmp_path):
     bent = shutil.copytree(model, tmp_path / "bent")
@@ -272,7 +288,7 @@ def test_scores_of_a_model_that_cannot_be_written_to_are_kept_elsewhere(model, t
 
 
 @pytest.mark.parametrize("file, words", [
-    ("resume/codec.safetensors", "codec.safetensors cannot be used"), ("config.json", "config.json is no valid JSON"),
+    ("resume/codec.safetensors", "codec.safetensors cannot be used"), ("config.json", "config.json is damaged"),
     ("resume/state.safetensors", "state.safetensors cannot be used"),
 ])  # fmt: skip
 def test_a_damaged_run_is_one_sentence(file, words, tmp_path, monkeypatch):
@@ -319,6 +335,8 @@ def test_a_reader_that_has_seen_enough_and_a_disk_that_cannot_be_written_to(tmp_
     process = program("models")
     process.stdout.close()  # as `head` does
     assert process.wait() in (0, 1) and process.stderr.read() == ""
+    closed = program("models", preexec_fn=lambda: os.close(1))  # there is no standard output at all
+    assert closed.wait() == 0 and closed.stderr.read() == ""
     said = program("sample", "fashion-mnist", "--class", "Bag", "--num-images", "1", "--out", "/proc/x.png")
     assert "classypics: " in (error := said.communicate()[1]) and "choose another path" in error, error
     assert said.returncode == 2 and "Traceback" not in error

@@ -253,13 +253,14 @@ def test_a_part_of_a_set_makes_way_for_the_whole(tmp_path, monkeypatch):
                 raise RuntimeError("Dataset not found or corrupted")
             self.data, self.targets = torch.zeros(4, 6, 6, dtype=torch.uint8), torch.tensor([0, 1, 0, 1])
 
-    (tmp_path / "MNIST").mkdir()
-    (tmp_path / "MNIST" / "images").write_bytes(bytes(3))
     monkeypatch.setattr(torchvision.datasets, "MNIST", Small)
     monkeypatch.setenv("CLASSYPICS_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert len(load_data("mnist").train) == 4
-    assert {p.name for p in tmp_path.iterdir()} == {"MNIST", "MNIST.incomplete"}
+    (tmp_path / "MNIST").mkdir()
+    for left in (3, 4):  # twice
+        (tmp_path / "MNIST" / "images").write_bytes(bytes(left))
+        assert len(load_data("mnist").train) == 4
+    assert {p.name for p in tmp_path.iterdir()} == {"MNIST", "MNIST.incomplete", "MNIST.incomplete~"}
     assert (tmp_path / "MNIST.incomplete" / "images").read_bytes() == bytes(3)  # nothing is thrown away
 
 
@@ -564,10 +565,11 @@ def test_a_picture_that_is_broken_inside_is_found_beforehand(lazy, tmp_path, mon
     pixels = bytearray(bent.read_bytes())
     pixels[pixels.index(b"IDAT") + 12] ^= 0xFF  # its end is whole
     bent.write_bytes(pixels)
+    Image.new("F", (12, 10)).save(tmp_path / "b" / "floats.tif")  # decodes well, and is no picture
     data = load_data(f"folder:{tmp_path}")
-    assert list(data.skipped) == ["a/2.png"] and len(data.train) + len(data.test) == 7
+    assert list(data.skipped) == ["a/2.png", "b/floats.tif"] and len(data.train) + len(data.test) == 7
     assert data.train.pictures().shape[0] == len(data.train) and "a/2.png" in analyse(data).text()
-    with pytest.raises(InputError, match="1 files of .* cannot be used, first a/2.png"):
+    with pytest.raises(InputError, match="2 files of .* cannot be used, first a/2.png"):
         load_data(f"folder:{tmp_path}", strict=True)
 
 
