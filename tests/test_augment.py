@@ -66,7 +66,8 @@ def test_what_training_shows_is_among_the_views(x, specs):
 
 def test_views_are_few_and_bytes_stay_bytes(x):
     pictures = (x * 100).to(torch.uint8)
-    count = {words: len(list(views(pictures, words))) for words in ("", "RandAugment", "flip", "shift=64", "shift=0", "shift=1, shift=2")}
+    specs = ("", "RandAugment", "flip", "shift=64", "shift=0", "shift=1, shift=2")
+    count = {words: len(list(views(pictures, words))) for words in specs}
     assert list(count.values()) == [1, 1, 2, 81, 1, 49]
     assert all(way.dtype == torch.uint8 for way in views(pictures, "flip, shift=1"))
 
