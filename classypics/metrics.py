@@ -326,21 +326,21 @@ def nearest(
     from tqdm import tqdm
 
     each = at_once(math.prod(pictures.shape[1:]), most=4096)
-    ways = len(list(views(pictures[:1], augment)))
-    found = []
-    for some in tqdm(pictures.split(max(1, 2 * each // ways)), desc="nearest", delay=2, leave=False, disable=None):
-        at = _nearest([_small(way) for way in views(some, augment)], training, each)
-        mine, best = _small(some), torch.full((len(some),), math.inf)
-        for k in torch.arange(len(some)).split(each):
-            for theirs in map(_small, views(training.pictures(at[k]), augment)):
-                best[k] = torch.minimum(best[k], (mine[k] - theirs).square().mean(1))
-        found.append((best.sqrt(), at))
+    looks = lambda x: torch.stack([_small(way) for way in views(x, augment)])  # (ways,n,D)
+    most, found = (1 << 14) // len(looks(pictures[:1])), []  # 200 MB of looks
+    for some in tqdm(pictures.split(most), desc="nearest", delay=2, leave=False, disable=None):
+        index = _nearest(torch.cat([looks(part) for part in some.split(each)], 1), training, each)
+        exact = [
+            (_small(part) - looks(training.pictures(at))).square().mean(2).amin(0).sqrt()
+            for part, at in zip(some.split(each), index.split(each))
+        ]
+        found.append((torch.cat(exact), index))
     return tuple(map(torch.cat, zip(*found)))
 
 
-def _nearest(mine: list, training: PictureSet, each: int) -> torch.Tensor:
-    "The index (n,) of the training picture that is nearest to one of the views `mine`, each (n,D), of a picture."
-    best, index = torch.full((len(mine[0]),), math.inf), torch.zeros(len(mine[0]), dtype=torch.int64)
+def _nearest(mine: torch.Tensor, training: PictureSet, each: int) -> torch.Tensor:
+    "The index (n,) of the training picture that comes nearest to a picture in one of its looks, `mine` (ways,n,D)."
+    best, index = torch.full(mine.shape[1:2], math.inf), torch.zeros(mine.shape[1], dtype=torch.int64)
     for part in torch.arange(len(training)).split(each):
         theirs = _small(training.pictures(part))
         for way in mine:  # moving the few pictures is cheaper than the many; at the edge it is not quite the same
