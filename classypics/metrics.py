@@ -326,29 +326,18 @@ def nearest(
     from tqdm import tqdm
 
     each = at_once(math.prod(pictures.shape[1:]), most=4096)
-    looks = lambda x: torch.stack([_small(way) for way in views(x, augment)])  # (ways,n,D)
-    most, found = (1 << 14) // len(looks(pictures[:1])), []  # 200 MB of looks
-    for some in tqdm(pictures.split(most), desc="nearest", delay=2, leave=False, disable=None):
-        index = _nearest(torch.cat([looks(part) for part in some.split(each)], 1), training, each)
-        exact = [
-            (_small(part) - looks(training.pictures(at))).square().mean(2).amin(0).sqrt()
-            for part, at in zip(some.split(each), index.split(each))
-        ]
-        found.append((torch.cat(exact), index))
-    return tuple(map(torch.cat, zip(*found)))
-
-
-def _nearest(mine: torch.Tensor, training: PictureSet, each: int) -> torch.Tensor:
-    "The index (n,) of the training picture that comes nearest to a picture in one of its looks, `mine` (ways,n,D)."
-    best, index = torch.full(mine.shape[1:2], math.inf), torch.zeros(mine.shape[1], dtype=torch.int64)
-    for part in torch.arange(len(training)).split(each):
-        theirs = _small(training.pictures(part))
-        for way in mine:  # moving the few pictures is cheaper than the many; at the edge it is not quite the same
-            value, at = (theirs.square().sum(1) - 2 * way @ theirs.T).min(1)
-            value = value + way.square().sum(1)
+    mine = torch.cat([_small(part) for part in pictures.split(each)])
+    best, index = torch.full((len(mine),), math.inf), torch.zeros(len(mine), dtype=torch.int64)
+    for part in tqdm(torch.arange(len(training)).split(each), desc="nearest", delay=2, leave=False, disable=None):
+        for theirs in map(_small, views(training.pictures(part), augment)):
+            value, at = (theirs.square().sum(1) - 2 * mine @ theirs.T).min(1)  # |mine|^2 would change no order
             index = torch.where(value < best, part[at], index)
             best = torch.minimum(value, best)
-    return index
+    exact = torch.full_like(best, math.inf)  # a difference of large numbers is none
+    for part in torch.arange(len(mine)).split(each):
+        for theirs in map(_small, views(training.pictures(index[part]), augment)):
+            exact[part] = torch.minimum(exact[part], (mine[part] - theirs).square().mean(1))
+    return exact.sqrt(), index
 
 # %% ../nbs/10_metrics.ipynb #0f70c0ec
 INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"  # of torch-fidelity's release v0.2.0
