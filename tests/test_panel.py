@@ -651,7 +651,7 @@ def test_the_address_holds_a_secret_and_others_are_warned_of(ip, alone, monkeypa
 
 def test_a_slow_computer_is_waited_for(monkeypatch, capsys):
     class Voila:
-        asked, ended = 0, False
+        asked = 0
 
         def __init__(self, ip, port, folder, page, token):
             self.folder = folder
