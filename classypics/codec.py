@@ -362,6 +362,10 @@ class DiffusersKL(_Measured):
         self.channels, self.net = channels, _diffusers().from_config(config)
         self.requires_grad_(False)
 
+    @property
+    def at_once(self) -> int:
+        return max(1, super().at_once // 8)  # it has hundreds of channels at the full size of a picture
+
     def fold(self, x: torch.Tensor) -> torch.Tensor:
         return self.net.encode(x.expand(-1, self.net.config.in_channels, -1, -1)).latent_dist.mean
 

@@ -47,10 +47,17 @@ def seeded(*address):
         yield
 
 # %% ../nbs/00_core.ipynb #62653778
+def _mps_works() -> bool:
+    "Whether Apple's GPU is there and has memory: a virtual Mac says that it is, and gives none."
+    with contextlib.suppress(RuntimeError):
+        return torch.backends.mps.is_available() and torch.zeros(1, device="mps").numel() == 1
+    return False
+
+
 def resolve_device(device: str = "auto") -> torch.device:
     "`auto` is CUDA where there is one, then Apple's MPS, then the CPU; anything else is taken at its word."
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        device = "cuda" if torch.cuda.is_available() else "mps" if _mps_works() else "cpu"
     try:
         return torch.zeros(1, device=device).device
     except (RuntimeError, AssertionError) as e:

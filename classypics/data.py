@@ -456,7 +456,7 @@ def _arrays(name: str) -> _Found:
     for split, train in (("train", True), ("test", False)):
         part = _torchvision(name, {"train": train})
         pixels, labels = part.data, part.targets
-        if name != "cifar10":
+        if torch.is_tensor(pixels):
             pixels, labels = pixels.numpy()[..., None], labels.tolist()
         found.classes = tuple(map(str, range(10))) if name == "mnist" else tuple(part.classes)
         for i, label in enumerate(labels):

@@ -249,7 +249,7 @@ class DenoisingTask(nn.Module):
         x0 = latents
         if x0 is None:
             with torch.no_grad():
-                x0 = self.codec.encode(pictures)
+                x0 = torch.cat([self.codec.encode(part) for part in pictures.split(self.codec.at_once)])
         x = x0 + sigma[:, None, None, None] * eps
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.bf16):
             raw = self.denoiser.raw(x, sigma, labels)

@@ -368,6 +368,9 @@ def memory(recipe: Recipe, data: Data, config: dict) -> float:
     lowest = own[max(0, len(own) - recipe.attention) :]  # where every position looks at every other
     looks = (2 * recipe.blocks + 2) * sum(max(1, w // 32) * n * n for w, n in lowest)
     step = ((45 if recipe.bf16 else 80) * kept + 10 * looks) * recipe.batch_size / recipe.accumulate
+    if recipe.codec == "vq":  # tables of positions by codes, in following the codebook and in looking codes up
+        table = recipe.codes * math.prod(codec.shape[1:])
+        step = max(step + 12 * recipe.batch_size * table, 8 * codec.at_once * table)
     return (9e8 + pictures + weights + step) / 1e9
 
 
@@ -432,6 +435,13 @@ def _useful(asked: dict, recipe: Recipe, config: dict) -> None:
     if recipe.label_dropout == 0 and len(config["classes"]) > 1:
         raise InputError("with several labels a picture some must be withheld, so that one may be left unsaid when "
                          "drawing: label_dropout must be above 0, or left out")
+    halvings = recipe.factor.bit_length() - 1
+    if recipe.codec in LEARNED and recipe.codec_widths != DEFAULTS["codec_widths"]:
+        if len(recipe.codec_widths) > halvings:
+            raise InputError(
+                f"factor {recipe.factor} halves pictures {halvings} times, and codec_widths has a number for each: "
+                f"give at most {halvings}, not {len(recipe.codec_widths)}"
+            )
     idle = {"vq": (), "kl": ("codes",)}.get(recipe.codec, _OF_LEARNED)
     for field in idle:
         if asked.get(field, DEFAULTS[field]) != DEFAULTS[field]:
@@ -667,8 +677,10 @@ def _saved(folder: Path) -> bool:
 @contextlib.contextmanager
 def _alone(folder: Path):
     "No other process trains in `folder` meanwhile; the system lets go of it when a process ends, however it ends."
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise InputError("a recipe is trained by one process: start it without torchrun or accelerate launch")
     folder.mkdir(parents=True, exist_ok=True)
-    if os.name == "nt" or "LOCAL_RANK" in os.environ:  # knows no such locks; or processes that train together
+    if os.name == "nt":  # knows no such locks
         yield
         return
     import fcntl
@@ -1020,7 +1032,8 @@ def _follow(recipe: Recipe, data: Data, config: dict, interrupted, progress: boo
         drawer.denoiser = step.average.denoiser
         if share_done > due or ends:
             began = time.monotonic()
-            save_image(example_grid(drawer, **quick(drawer)), folder / "samples" / f"{step.done:06d}.png")
+            grid = example_grid(drawer, batch_size=max(1, recipe.batch_size // recipe.accumulate), **quick(drawer))
+            save_image(grid, folder / "samples" / f"{step.done:06d}.png")
             taken = (time.monotonic() - began) / (step.seconds + step.seconds_left)
             due = share_done + max(_PREVIEWS, 20 * taken)  # so that they cost a twentieth at most
         if ends:

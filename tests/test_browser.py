@@ -226,6 +226,27 @@ def test_progress_is_seen_and_cancelled(visit):
     visit.field("Pictures").fill("3")
     assert visit.generate(number=3).count() == 3
     assert len(visit.field("History").locator("option").all()) == 2  # and not one of a second click
+
+
+def test_a_finished_picture_is_clicked_while_others_are_drawn(visit):
+    page = visit.page
+    visit.field("Steps").fill("100")
+    visit.field("Pictures").fill("48")
+    visit.press("Generate")
+    page.wait_for_function("document.querySelectorAll('button.cp-tile').length === 16")
+    tile = page.locator("button.cp-tile").nth(2)
+    tile.scroll_into_view_if_needed()
+    tile.hover()
+    page.mouse.down()
+    page.wait_for_timeout(200)  # as a finger does
+    page.mouse.up()
+    visit.sees(".cp-viewer h3", "seed 2")
+    assert "Drawing" in page.locator(".cp-generate").text_content()
+    assert page.evaluate("document.activeElement.matches('button.cp-tile')")
+    page.keyboard.press("Escape")
+    visit.says("^Cancelled: 16 of 48")
+    visit.idle()
+    visit.field("Steps").fill("12")
     visit.press("More settings")
 
 
@@ -272,6 +293,16 @@ def test_everything_as_a_zip(visit):
     assert name == "classypics.zip" and len(rows) == len(archive.namelist()) - 1 == number
     assert all(r["file"].startswith(safe_name(r["class"]) + "/") for r in rows)
     assert all(Image.open(io.BytesIO(archive.read(r["file"]))).size == (28, 28) for r in rows)
+    again = []
+    visit.page.on("download", lambda download: again.append(download))
+    if visit.kind == "lab":  # a second view shows the same HTML once more
+        visit.page.evaluate("window.jupyterapp.commands.execute('notebook:create-output-view')")
+        visit.page.wait_for_function("document.querySelectorAll('.cp-generate').length === 2")
+        visit.page.wait_for_timeout(1000)
+        visit.page.evaluate("""() => [...window.jupyterapp.shell.widgets('main')].forEach(
+            w => { if (w.context?.path !== 'panel.ipynb' || w.id.startsWith('LinkedOutputView')) w.close() })""")
+        visit.page.wait_for_function("document.querySelectorAll('.cp-generate').length === 1")
+    assert not again
 
 
 def test_models_change_and_a_broken_one_is_named(visit):
@@ -421,6 +452,13 @@ def test_a_model_that_is_removed_meanwhile(visit, place):
         assert visit.generate(number=4).count() == 4  # the model before goes on
     finally:
         (place / "digits").rename(place / "outputs/digits")
+
+
+def test_what_is_said_is_read_aloud(visit):
+    said = visit.page.query_selector(".cp-said[aria-live=polite]")
+    visit.field("Pictures").fill("3")
+    visit.generate(number=3)
+    assert said.evaluate("s => s.isConnected") and said.text_content().startswith("3 pictures")
 
 
 def test_nobody_outside_is_asked_and_nothing_complains(visit):

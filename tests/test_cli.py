@@ -108,6 +108,7 @@ MISTAKES = {
 @pytest.mark.parametrize("line", MISTAKES)
 def test_one_sentence_before_anything_is_done(line, model, tmp_path, monkeypatch):
     monkeypatch.setenv("CLASSYPICS_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.chdir(tmp_path)  # where `sample` writes what was given no --out
     arguments = [a.replace("MODEL", str(model)).replace("OUT", str(tmp_path)) for a in line.split()]
     with pytest.raises(InputError) as mistake:
         run(arguments)
@@ -236,6 +237,13 @@ def test_two_processes_do_not_train_one_run(tmp_path):
             run(line)
         assert not list((tmp_path / "run").iterdir())
     run(line)
+
+
+def test_processes_that_would_train_together_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun says it
+    with pytest.raises(InputError, match="one process: start it without torchrun"):
+        train(Recipe("digits", steps=1, widths=[8], out=str(tmp_path / "run")), progress=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_that_another_process_made_meanwhile_is_kept(tmp_path, monkeypatch):

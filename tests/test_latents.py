@@ -19,6 +19,7 @@ from classypics.cli import run
 from classypics.codec import CodecTask, Pixels, VQAutoencoder
 from classypics.core import InputError, generator, picture_grid, to_pil
 from classypics.data import Data, PictureSet, load_data
+from classypics.denoiser import DenoisingTask
 from classypics.metrics import LPIPS_WEIGHTS, lpips
 from classypics.pipeline import Frame, Pipeline, build
 from classypics.recipe import Machine, Recipe, _usage, draw_like, evaluate, plan, read_log, read_recipe, train
@@ -86,6 +87,16 @@ def test_a_codec_of_diffusers(data, channels, tmp_path):
     shutil.rmtree(tmp_path / "vae")  # the model is whole without it
     pipe = Pipeline.from_pretrained(tmp_path / "run", device="cpu")
     assert pipe(pipe.classes[0]).pixels.shape == (1, channels, 8, 8) and pipe.codec.shape == (3, 4, 4)
+    assert pipe.codec.at_once == Pixels(channels, (8, 8)).at_once // 8  # it takes far more memory
+
+
+def test_pictures_are_encoded_a_few_at_a_time(latent, monkeypatch):
+    pipe, seen = Pipeline.from_pretrained(latent, device="cpu"), []
+    monkeypatch.setattr(type(pipe.codec), "at_once", 3)
+    task, encode = DenoisingTask(pipe.denoiser, pipe.codec, pipe.schedule), pipe.codec.encode
+    pipe.codec.encode = lambda x: seen.append(len(x)) or encode(x)
+    batch = torch.zeros(8, 1, 8, 8, dtype=torch.uint8), torch.zeros(8, 1, dtype=torch.long)
+    assert task(**task.draw(batch, generator(0))).isfinite() and seen == [3, 3, 2]
 
 
 def test_a_missing_diffusers_is_one_sentence(tmp_path, monkeypatch):

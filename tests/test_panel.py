@@ -173,7 +173,8 @@ def test_cancel_keeps_what_is_finished_and_the_controls_come_back():
 def test_a_finished_picture_can_be_seen_while_others_are_drawn():
     panel = opened()
     panel.controls.count.value = 48
-    hear, seen = panel.studio.tell, []
+    hear, seen, sent = panel.studio.tell, [], []
+    panel.gallery.observe(lambda change: sent.append(change.new.count("<img")), "value")
 
     def tell(word, *facts):
         hear(word, *facts)
@@ -187,6 +188,7 @@ def test_a_finished_picture_can_be_seen_while_others_are_drawn():
     (drawing,) = panel.studio.history
     assert seen == [drawing.pictures[7]] and len(drawing.pictures) == 48
     assert len(panel.viewer.frames) == 12  # the film followed the drawing
+    assert sent == [0, 16, 32, 48]  # what is finished is sent once, and stays under a finger while others change
 
 
 def test_live_draws_the_last_that_was_chosen():
@@ -294,6 +296,69 @@ def test_more_like_this_takes_the_next_seeds():
     assert [p.settings.seed for p in panel.studio.history[-1].pictures] == [4, 5]  # 2 and 3 have been seen
 
 
+def test_more_like_this_after_the_largest_seed():
+    panel = opened()
+    panel.controls.seed.value = panels.MOST_SEED
+    panel.generate()
+    finish(panel)
+    panel.pick.value = "1.0"
+    finish(panel)
+    for _ in range(2):
+        panel.viewer.alike.click()
+        finish(panel)
+    drawn = [{p.settings.seed for p in d.pictures} for d in panel.studio.history]
+    assert len(drawn) == 3 and not drawn[1] & drawn[2]  # the second press shows other pictures than the first
+
+
+def trained_anew(pipe, folder):
+    "Put an untrained net of the same kind into `folder`, with files that are a minute newer."
+    Pipeline(pipe.config, device="cpu").save_pretrained(folder)
+    later = time.time() + 60
+    os.utime(folder / "model.safetensors", (later, later))
+
+
+def test_a_film_of_another_model_is_none(pipe, outputs):
+    shutil.copytree(shipped()[FASHION], outputs / "run")
+    panel = opened("outputs/run")
+    panel.generate()
+    finish(panel)
+    trained_anew(pipe, outputs / "run")
+    panel.studio.open("outputs/run")
+    finish(panel)
+    panel.pick.value = "1.0"
+    finish(panel)
+    assert panel.viewer.frames == [] and "trained anew since this picture was drawn" in said(panel)
+    panel.viewer.save_gif.click()
+    assert "this picture has no film" in said(panel)
+
+
+def test_who_comes_late_finds_the_models_of_now(pipe, outputs):
+    panel = opened(None)
+    panel.controls.model.value = "cifar10"
+    finish(panel)
+    renamed(pipe, outputs / "new", ["a", "b"])
+    panel.widget._view_count = 1  # a browser shows it
+    finish(panel)
+    assert list(panel.controls.model.options) == [*shipped(), "outputs/new"]
+    assert panel.controls.model.value == panel.model == "cifar10"
+    assert panel.studio.pipelines.keys() == {FASHION, "cifar10"}  # nothing was opened for it
+    panel.controls.model.value = "outputs/new"
+    finish(panel)
+    before = panel.studio.pipelines["outputs/new"]
+    panel.widget._view_count = 2
+    finish(panel)
+    assert panel.studio.pipelines["outputs/new"] is before
+    trained_anew(pipe, outputs / "new")
+    panel.widget._view_count = 3
+    finish(panel)
+    assert panel.studio.pipelines["outputs/new"] is not before
+    shutil.rmtree(outputs / "new")
+    panel.widget._view_count = 4
+    panel.generate()
+    finish(panel)
+    assert len(panel.studio.history[-1].pictures) == 2 and "Problem" not in said(panel)
+
+
 def test_history_shows_an_earlier_drawing():
     panel = opened()
     for name in ("Coat", "Bag"):
@@ -369,6 +434,7 @@ def test_models_are_chosen_and_a_broken_one_is_named(pipe, outputs):
     panel.controls.model.value = "outputs/broken"
     finish(panel)
     assert "outputs/broken cannot be opened" in said(panel) and "others can still be chosen" in said(panel)
+    assert panel.controls.model.value == panel.model == FASHION  # the box names the one that draws
     panel.generate()
     finish(panel)
     assert len(panel.studio.history[-1].pictures) == 2  # the one before is still there
@@ -647,6 +713,18 @@ def test_the_address_holds_a_secret_and_others_are_warned_of(ip, alone, monkeypa
     printed = capsys.readouterr().out
     assert f":{port}/?token={asked['token']} " in printed and len(asked["token"]) > 20
     assert ("warning" in printed) != alone and asked["model"] == "m"
+
+
+def test_all_addresses_are_told_as_one_that_others_can_open(monkeypatch):
+    assert panels._own_address("192.0.2.7") == "192.0.2.7"
+    for every in ("0.0.0.0", "::"):
+        assert panels._own_address(every) not in ("0.0.0.0", "::", "")
+
+    def nowhere(*kind):
+        raise OSError("no network")
+
+    monkeypatch.setattr(panels.socket, "socket", nowhere)
+    assert panels._own_address("0.0.0.0") == panels.socket.gethostname()
 
 
 def test_a_slow_computer_is_waited_for(monkeypatch, capsys):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from classypics import recipe as recipes
-from classypics.core import InputError
+from classypics.core import InputError, resolve_device
 from classypics.data import Data, PictureSet
 from classypics.pipeline import Pipeline
 from classypics.recipe import ENOUGH, Machine, Recipe, memory, operations, plan, probe, read_recipe, train
@@ -127,6 +127,47 @@ def test_attention_to_many_positions_takes_memory():
         return memory(dataclasses.replace(whole.recipe, accumulate=1), data, whole.config)
 
     assert needs(3) - needs(1) > 64 * 4096**2 * 4 / 1e9  # one map of the largest level alone
+
+
+def test_the_codebook_is_counted():
+    data, asked = pictures(100, (3, 64, 64), 2), Recipe("made", codec="vq", steps=5, device="cpu")
+    small, large = (plan(dataclasses.replace(asked, codes=n), data, machine=GPU) for n in (512, 8192))
+    more = memory(large.recipe, data, large.config) - memory(small.recipe, data, small.config)
+    assert more > 8 * 7680 * 256 * 256 / 1e9 / 2  # two float32 tables of all positions that are looked up at once
+
+
+def test_widths_of_a_codec_that_nobody_would_read_are_refused():
+    data, asked = pictures(100, (1, 32, 32), 2), Recipe("made", codec="kl", steps=5, device="cpu")
+    with pytest.raises(InputError, match="factor 4 halves pictures 2 times.*at most 2, not 3"):
+        plan(dataclasses.replace(asked, codec_widths=[32, 64, 128]), data, machine=LAPTOP)
+    for fits in (dict(codec_widths=[16]), dict(codec_widths=[32, 64], factor=2), dict(factor=2)):
+        plan(dataclasses.replace(asked, **fits), data, machine=LAPTOP)
+
+
+def test_previews_are_no_larger_than_what_was_planned(tmp_path, monkeypatch):
+    from classypics import pipeline
+
+    seen = []
+
+    class Guided(pipeline.Guided):
+        def forward(self, x, sigma, labels):
+            seen.append(len(x))
+            return super().forward(x, sigma, labels)
+
+    monkeypatch.setattr(pipeline, "Guided", Guided)
+    cut = dict(batch_size=16, accumulate=8, widths=[8], num_inference_steps=2)
+    train(Recipe("digits", steps=2, out=str(tmp_path / "run"), **cut), progress=False)
+    assert max(seen) == 2
+
+
+def test_a_gpu_that_gives_no_memory_is_passed_over(monkeypatch):
+    if torch.backends.mps.is_available():
+        pytest.skip("this one gives some")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)  # as in a virtual Mac
+    assert resolve_device("auto").type == "cpu"
+    with pytest.raises(InputError, match="'mps' cannot be used here"):
+        resolve_device("mps")
 
 
 def test_this_machine_is_measured_and_the_reasons_are_stored(tmp_path):

@@ -26,6 +26,8 @@ def test_commands_are_understood(line):
         parser.parse_args(arguments)
     except SystemExit as e:  # --help is understood, too, and ends the program
         assert e.code == 0
+    for recipe in re.findall(r"--config (\S+)", line):
+        assert (ROOT / recipe).exists()
 
 
 def test_figures_are_filled_in():

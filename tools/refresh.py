@@ -39,10 +39,20 @@ def source(cell: dict) -> str:
     return "".join(cell["source"])
 
 
+def told(node) -> str:
+    "A syntax tree as a text that is the same in every Python; `ast.dump` tells empty fields in some of them."
+    if isinstance(node, ast.JoinedStr):  # a format such as {x:{wide}} ends in an empty text from 3.12 on
+        node.values = [v for v in node.values if not (isinstance(v, ast.Constant) and v.value == "")]
+    if isinstance(node, ast.AST):
+        fields = [(k, v) for k, v in ast.iter_fields(node) if v is not None and v != []]
+        return f"{type(node).__name__}({', '.join(f'{k}={told(v)}' for k, v in fields)})"
+    return f"[{', '.join(map(told, node))}]" if isinstance(node, list) else repr(node)
+
+
 def code_hash(nb: dict) -> str:
     "A hash of what the code cells do: prose, comments and layout may change without making outputs stale."
     code = "\n".join(source(c) for c in nb["cells"] if c["cell_type"] == "code")
-    return hashlib.sha256(ast.dump(ast.parse(code)).encode()).hexdigest()[:16]
+    return hashlib.sha256(told(ast.parse(code)).encode()).hexdigest()[:16]
 
 
 def records() -> dict:
