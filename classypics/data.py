@@ -7,7 +7,8 @@ __all__ = ['parse_size', 'fit_picture', 'PictureSet', 'safe_name', 'known_source
            'load_data', 'Batches', 'at_once', 'near_copies', 'class_rows', 'Analysis', 'analyse']
 
 # %% ../nbs/01_data.ipynb #d7f82675
-import csv, functools, hashlib, io, json, math, os, re, tempfile, unicodedata, urllib.parse, warnings, zipfile
+import contextlib, csv, functools, hashlib, io, json, math, os, re, tempfile, unicodedata, urllib.parse, warnings
+import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -202,7 +203,7 @@ def _text(name: str) -> str:
 
 def _natural(name: str) -> list:
     "A sort key that puts 'class 9' before 'class 10'."
-    return [int(part) if i % 2 else part.casefold() for i, part in enumerate(re.split("([0-9]+)", name))] + [name]
+    return [[int(part) if i % 2 else part.casefold() for i, part in enumerate(re.split("([0-9]+)", name))], name]
 
 # %% ../nbs/01_data.ipynb #ec22be8c
 _SYSTEM = {"__MACOSX", "@eaDir", "#recycle", "#snapshot", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
@@ -242,10 +243,11 @@ def _listing(path: Path) -> tuple:
                 files[*parts, n] = _File(_text("/".join((*parts, n))), full, length=length)
     else:
         for m in _members(path):
-            parts = tuple(m.filename.strip("/").split("/"))
-            folders.add(parts if m.is_dir() else parts[:-1])
-            if not m.is_dir():
-                files[parts] = _File(_text(m.filename), str(path), m.filename, m.file_size)
+            name = _member_name(m)
+            parts = tuple(p for p in name.split("/") if p not in ("", "."))
+            folders.add(parts[:-1] if parts and not name.endswith("/") else parts)
+            if parts and not name.endswith("/"):
+                files[parts] = _File(_text("/".join(parts)), str(path), m.filename, m.file_size)
 
     def shown(parts):
         return parts and not any(map(_hidden, parts))
@@ -254,6 +256,15 @@ def _listing(path: Path) -> tuple:
     return {parts: files[parts] for parts in order}, set(filter(shown, folders))
 
 # %% ../nbs/01_data.ipynb #935433bd
+def _member_name(member) -> str:
+    "The name of a file in a zip as it was meant; one of a folder ends in /."
+    name = member.filename
+    if not member.flag_bits & 0x800:  # a Mac writes UTF-8 and does not say so
+        with contextlib.suppress(UnicodeError):
+            name = name.encode("cp437").decode()
+    return name.replace("\\", "/")  # as Windows may write it
+
+
 def _members(path: Path) -> list:
     try:
         return _archive(str(path), path.stat().st_mtime_ns).infolist()
@@ -271,8 +282,8 @@ def _folder(path: Path, source: str) -> _Found:
     ending = {parts: Path(parts[-1]).suffix.lower() for parts in files}
     found.skipped = {f.name: _HEIC for parts, f in files.items() if ending[parts] in (".heic", ".heif")}
     pictures = {parts: f for parts, f in files.items() if ending[parts] in _ENDINGS}
+    because = f", and {_first(found.skipped)}" if found.skipped else ""
     if not pictures:
-        because = f", and {_first(found.skipped)}" if found.skipped else ""
         raise InputError(f"{source} has no pictures{because}; it takes a folder per class with .jpg or .png inside")
     depth, below = _class_level(pictures, source)
     for parts, f in pictures.items():
@@ -286,7 +297,8 @@ def _folder(path: Path, source: str) -> _Found:
     inside = [f for f in folders if len(f) > depth and (f[depth - 1] in below if below else f[:depth] == above)]
     empty = sorted({_text(f[depth]) for f in inside} - {v for (v,) in found.values}, key=_natural)
     if empty:
-        raise InputError(f"{source} has class folders without pictures: {', '.join(empty)}; fill or remove them")
+        names = ", ".join(empty)
+        raise InputError(f"{source} has class folders without pictures: {names}{because}; fill or remove them")
     return found
 
 # %% ../nbs/01_data.ipynb #9e9c219c
@@ -299,7 +311,8 @@ def _class_level(pictures: dict, source: str) -> tuple:
             break  # classes here; a stray picture beside several folders does not make their folder one
         depth, inside = depth + 1, deeper
     tops = {k[depth] for k in inside}
-    kind = lambda t: _SPLITS.get(re.sub("[-_ ]?set$", "", t.casefold()))
+    words = lambda t: (re.sub("set$", "", word) for word in re.split("[-_ ]+", t.casefold()))
+    kind = lambda t: next((_SPLITS[word] for word in words(t) if word in _SPLITS), None)
     part = {t: kind(t) for t in tops if kind(t) is not None}
     if len(set(part.values())) == 2 and 0 not in part.values() and set(part) == tops:
         raise InputError(f"{source} has {' and '.join(sorted(tops))}, and nothing to learn from: name a folder train")
@@ -321,19 +334,20 @@ def _csv(path: Path, source: str, *, image_column, label_columns) -> _Found:
     for column in (image_column, *label_columns):
         if column not in header:
             raise unknown("column", column, header)
-    found, missing = _Found(label_columns), []
+    found, missing, seen = _Found(label_columns), [], {}
     for line, row in rows:
         for column in (image_column, *label_columns):
             if not row.get(column):
                 raise InputError(f"line {line} of {source} says nothing for '{column}'; fill it or remove the line")
         name = row[image_column]
-        forms = dict.fromkeys([name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))])
+        forms = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")), name.replace("\\", "/")]
         places = *(path.parent / form for form in forms), path.parent / os.path.expanduser(name)
         full = next(filter(os.path.isfile, places), None)
         if full is None:
             missing.append(name)
-        elif full.suffix.lower() in (".heic", ".heif"):
-            found.skipped[name] = _HEIC
+        elif (first := seen.setdefault(str(full), line)) != line:
+            raise InputError(f"line {line} of {source} names '{name}' again, after line {first}; keep one of them, or "
+                             "what is held out would be learned as well")
         else:
             file = _File(_text(name), str(full), length=full.stat().st_size)
             found.add(file, tuple(_text(row[c]) for c in label_columns))
@@ -706,8 +720,9 @@ def _decide(found: _Found, heads: list, size, channels) -> tuple:
         size = next(iter(sizes)) if len(sizes) == 1 and max(max(sizes)) <= 64 else (32, 32)
     if channels is None:
         maybe, channels, i = [f for f, head in zip(found.files, heads) if not head[2]], 1, 0
+        most = max(1, (1 << 26) // (3 * math.prod(size)))  # 64 MB of pictures
         while i < len(maybe) and channels == 1:  # looks no further than the first few with a coloured pixel
-            some = maybe[i : 2 * i + 4]
+            some = maybe[i : i + min(i + 4, most)]
             pixels, _ = _Decoder(some, size, channels=3).decode(range(len(some)))
             channels = 3 if (pixels != pixels[:, :1]).any() else 1
             i += len(some)
@@ -814,20 +829,21 @@ def at_once(numbers: int, *, most: int = 1024) -> int:
 
 
 def _digest(pictures: PictureSet) -> tuple:
-    "In one pass: a hash and a thumbnail (N,256) a picture; mean and mean square a channel in [-1, 1]."
+    "In one pass: a hash and a thumbnail (N,C*256) a picture; mean and mean square a channel in [-1, 1]."
     hashes, thumbnails, total, squares = [], [], 0, 0
     for part in torch.arange(len(pictures)).split(at_once(pictures.channels * math.prod(pictures.size))):
         x = pictures.pictures(part)
         hashes += [hashlib.blake2b(p.numpy(), digest_size=16).digest() for p in x]
         x = to_float(x)
-        thumbnails.append(torch.nn.functional.adaptive_avg_pool2d(x.mean(1), 16).flatten(1))
+        small = torch.nn.functional.adaptive_avg_pool2d(x, 16)  # each channel about its mean: plain colour is nothing
+        thumbnails.append((small - small.mean((2, 3), keepdim=True)).flatten(1))
         total = total + x.mean((2, 3)).double().sum(0)
         squares = squares + x.square().mean((2, 3)).double().sum(0)
     return hashes, torch.cat(thumbnails), total / len(pictures), squares / len(pictures)
 
 # %% ../nbs/01_data.ipynb #319fc192
 def near_copies(thumbnails: torch.Tensor) -> list:
-    """Pairs (i, j), i < j, of thumbnails (N,256) that are one picture up to brightness, contrast and small losses.
+    """Pairs (i, j), i < j, of thumbnails (N,D) that are one picture up to brightness, contrast and small losses.
 
     Each j is in one pair, with its first copy: of frames of a film, all pairs would be too many.
     """
@@ -842,7 +858,8 @@ def near_copies(thumbnails: torch.Tensor) -> list:
     for i in tqdm(range(0, len(x), 1024), desc="comparing", delay=2, leave=False, disable=None):
         a, b = (left[i : i + 1024] @ right[i:].T < 2 * (1 - _ALIKE) + 1e-4).nonzero().T
         a, b = a[a < b] + i, b[a < b] + i
-        for some, other in zip(a.split(1 << 16), b.split(1 << 16)):  # 64 MB of thumbnails
+        few = at_once(x.shape[1], most=1 << 16)
+        for some, other in zip(a.split(few), b.split(few)):
             alike = (x[some] * x[other]).sum(1) > _ALIKE
             first.scatter_reduce_(0, other[alike], some[alike], "amin")
     return sorted((i, j) for j, i in enumerate(first.tolist()) if i < len(x))

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PICTURES_A_FEATURE', 'FEWEST_PICTURES', 'INCEPTION_WEIGHTS', 'LPIPS_WEIGHTS', 'FeatureNet', 'train_judge', 'look',
            'wilson', 'Estimate', 'Agreement', 'agreement', 'fid', 'kid', 'inception_score', 'nearest', 'Inception',
-           'inception', 'Figure', 'Scores', 'score', 'perceptual', 'lpips']
+           'inception', 'Figure', 'Scores', 'copy_line', 'score', 'perceptual', 'lpips']
 
 # %% ../nbs/10_metrics.ipynb #ec98513d
 import hashlib, json, math, warnings
@@ -446,16 +446,24 @@ def _seen(drawn, real, training, *, network, seed: int) -> tuple:
     return figures, notes
 
 # %% ../nbs/10_metrics.ipynb #c64096e6
-def _originality(drawn, real, training: PictureSet, augment) -> list:
-    "Figures on the distance to the nearest training picture."
+def copy_line(distances: torch.Tensor) -> float:
+    "Of distances (n,) of held-out pictures to training pictures, the one below which 1 % of unseen ones lie."
+    unseen = distances[distances > 0]  # a picture that is among both tells nothing of unseen ones
+    return (unseen if len(unseen) else distances).quantile(0.01).item()
+
+
+def _originality(drawn, real, training: PictureSet, augment) -> tuple[list, list]:
+    "Figures on the distance to the nearest training picture, and notes."
     distances = [nearest(p, training, augment=augment)[0] for p in (drawn, real)]
-    close = distances[1].quantile(0.01)
+    close, seen = copy_line(distances[1]), int((distances[1] == 0).sum())
     medians = (Estimate(d.median().item(), len(d)) for d in distances)
     shares = (Estimate.share(int((d <= close).sum()), len(d)) for d in distances)
-    return [
+    figures = [
         Figure("distance to training (grey levels)", *medians, "pixels", "like real"),
         Figure("nearer than 99 % of real", *shares, "pixels", "like real"),
     ]
+    both = f"{seen} of {len(real)} held-out pictures are among the training pictures too; classypics data names them."
+    return figures, [both] * (seen > 0)
 
 
 def _agreements(drawn, drawn_labels, test: PictureSet, *, judge: FeatureNet, seed: int) -> list:
@@ -498,7 +506,8 @@ def score(
         notes.append(
             f"Only copies and agreement are scored: the rest takes {FEWEST_PICTURES} held-out pictures, not {n}."
         )
-    figures += _originality(*sets[:2], data.train, augment)
+    nearness, both = _originality(drawn, sets[1], data.train, augment)
+    figures, notes = figures + nearness, notes + both
     if augment:
         told = ", ".join(split_specs(augment))
         seen = f"as {told} showed them, as far as that is flip, or shift by up to {FARTHEST} pixels"

@@ -79,10 +79,13 @@ def read_recipe(path) -> Recipe:
     if not Path(path).exists():
         raise InputError(f"there is no recipe {path}")
     try:
-        entries = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+        text = Path(path).read_text(encoding="utf-8")
+        entries = yaml.safe_load(text) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
         why = str(e).splitlines()[0]
         raise InputError(f"the recipe {path} cannot be read ({why}); it is a YAML file such as: data: digits") from None
+    if clock := re.search(r"^(\w+)\s*:\s+(\d+(?::\d+)+)\s*(?:#.*)?$", text, re.MULTILINE):  # YAML counts in sixties
+        raise InputError(f"{clock[1]} in {path} cannot be {clock[2]}: write a plain number, such as 1.5")
     names = [f.name for f in dataclasses.fields(Recipe)]
     if not isinstance(entries, dict):
         raise InputError(f"the recipe {path} is no list of 'key: value' lines, such as: data: digits")
@@ -144,7 +147,7 @@ def _check_kinds(recipe: Recipe) -> None:
     for field, value in dataclasses.asdict(recipe).items():
         kinds = {typing.get_origin(t) or t for t in typing.get_args(Recipe.__annotations__[field])}
         kinds |= {int} if float in kinds else {tuple} if list in kinds else {Path} if field == "out" else set()
-        if not isinstance(value, tuple(kinds)):
+        if not isinstance(value, tuple(kinds)) or (isinstance(value, bool) and bool not in kinds):
             raise InputError(f"{field} cannot be {value!r}; see: classypics train --help")
 
 
@@ -638,8 +641,14 @@ def _stored(recipe: Recipe, folder: Path, *, resume: bool, overwrite: bool) -> R
     if not resume:
         ways = "go on with it by --resume, replace it by --overwrite, or choose another --out"
         raise InputError(f"{folder} holds a run; {ways}")
+    course = _course(folder)
+    if not _saved(folder) and (folder / "model.safetensors").exists():
+        ways = f"train on from it by --start-from {folder} and another --out, or replace it by --overwrite"
+        raise InputError(f"{folder} holds a model and nothing of its training to go on with: {ways}")
     stored = dataclasses.replace(read_recipe(path), out=str(folder))
     asked = {k: v for k, v in dataclasses.asdict(recipe).items() if v is not None and k != "out"}
+    if _saved(folder) and not (course and course.done == course.steps):  # run or pictures may have moved
+        stored = dataclasses.replace(stored, **{k: v for k, v in asked.items() if k in ("data", "device")})
     differs = [f"{k} is {getattr(stored, k)}, not {v}" for k, v in asked.items() if getattr(stored, k) != v]
     if differs:
         what = "; ".join(differs)
@@ -674,6 +683,12 @@ def _saved(folder: Path) -> bool:
     return any((folder / "resume").glob("*.safetensors"))
 
 
+def _course(folder: Path):
+    "Where the run in `folder` is; None before its first step is saved."
+    state = folder / "resume" / "state.safetensors"
+    return read_course(state) if state.exists() else None
+
+# %% ../nbs/11_recipe.ipynb #5b0e7a91
 @contextlib.contextmanager
 def _alone(folder: Path):
     "No other process trains in `folder` meanwhile; the system lets go of it when a process ends, however it ends."
@@ -832,9 +847,8 @@ def train(
         recipe = dataclasses.replace(recipe, out=home(data))
     asked, folder = recipe, Path(recipe.out)
     recipe, had = _stored(asked, folder, resume=resume, overwrite=overwrite), _saved(folder)
-    state = folder / "resume" / "state.safetensors"
-    course = read_course(state) if resume and state.exists() else None
-    if course is not None and course.done == course.steps:
+    course = _course(folder) if resume else None
+    if course and course.done == course.steps and (folder / "model.safetensors").exists():
         page = folder / "report.html"
         say(f"this run is finished ({course.done} steps): see {page if page.exists() else report(folder)}")
         return Pipeline.from_pretrained(folder, device=recipe.device)
@@ -1090,7 +1104,7 @@ def evaluate(
     scores = score(drawn, labels, pictures, network=network, seed=seed, augment=recipe.augment or ())
     if list(pipe.codec.parameters()) and len(pictures.test) >= FEWEST_PICTURES:
         scores.figures += _codec_alone(pipe, pictures, num_images, network=network, seed=seed)
-    scores.notes += _circumstances(pipe, pictures, seed, options)
+    scores.notes += _circumstances(pipe, pictures, seed, options) + _beginnings(recipe, pictures)
     writable = folder not in shipped().values() and os.access(folder, os.W_OK)
     place = folder if writable else outputs_root() / "evaluated" / folder.resolve().name
     with replacing(place / "scores.json") as tmp:
@@ -1110,6 +1124,20 @@ def _codec_alone(pipe: Pipeline, data: Data, most: int, *, network, seed: int) -
     return [
         dataclasses.replace(of[name], name=f"codec alone: {name}") for name in ("FID", "KID", "agreement") if name in of
     ]
+
+
+def _beginnings(recipe: Recipe, data: Data) -> list[str]:
+    "What belongs beside scores of a model that began with another one, which learned from other pictures."
+    notes, codec = [], recipe.codec or "pixels"
+    lent = None if codec in BUILT_IN or codec.startswith("diffusers:") else codec
+    for before in filter(None, (recipe.start_from, lent)):
+        theirs = None
+        with contextlib.suppress(InputError, OSError, ValueError, LookupError):  # it may be gone
+            theirs = json.loads((find_model(before) / "config.json").read_text(encoding="utf-8"))["data"]["fingerprint"]
+        if theirs != data.train.fingerprint:
+            notes.append(f"This model began with {before}, which learned from other pictures: where some of those are "
+                         "held out here, real pictures score too well, and copies of them are not found.")
+    return notes
 
 
 def _circumstances(pipe: Pipeline, data: Data, seed: int, options: dict) -> list[str]:

@@ -267,7 +267,7 @@ def fit(
     optimizer = Muon(task, lr=lr, weight_decay=weight_decay)
     averaged = AveragedModel(task, multi_avg_fn=power_average(average))
     run = _Run(task, optimizer, averaged, Course.of(steps, minutes, warmup=warmup), state)
-    course, before = run.course, time.monotonic() - run.course.seconds
+    course, last, most = run.course, time.monotonic(), max(60.0, 6 * (minutes or 0))  # seconds; more was a pause
     if course.done == course.steps:  # finished before, and perhaps killed before its average was put to use
         yield Step(course.done, course.steps, math.nan, 0.0, course.seconds, 0.0, averaged.module)
     while course.steps is None or course.done < course.steps:
@@ -275,7 +275,8 @@ def fit(
             drawn = task.draw(batches[course.done], generator(seed, "draw", course.done))
             loss = run.gradients(drawn, accumulate)
         _update(run, loss, lr=lr, clip=clip)
-        rate, course.done, course.seconds = lr * course.factor(), course.done + 1, time.monotonic() - before
+        rate, taken, last = lr * course.factor(), time.monotonic() - last, time.monotonic()
+        course.done, course.seconds = course.done + 1, course.seconds + min(taken, most)
         course.decide(minutes)
         run.keep(save_every)
         try:

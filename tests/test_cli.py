@@ -123,6 +123,9 @@ def test_one_sentence_before_anything_is_done(line, model, tmp_path, monkeypatch
         ("data: digits\nminuts: 3\n", "minuts"),
         ("- digits\n", "recipe"),
         ("data: digits\nsteps: many\n", "steps cannot be 'many'"),
+        ("data: digits\nsteps: yes\n", "steps cannot be True"),
+        ("data: digits\nguidance_scale: no\n", "guidance_scale cannot be False"),
+        ("data: digits\nminutes: 1:30  # one and a half\n", "minutes in .* cannot be 1:30: write a plain number"),
         ("data: digits\nwidths: {a: 1}\n", "widths cannot be {'a': 1}"),
         ("data: digits\nwidths: 32.0\n", "widths cannot be 32.0"),
         ("data: digits\naugment: 2\n", "augment cannot be 2"),
@@ -380,6 +383,34 @@ def test_resume_refuses_changed_pictures(photos, tmp_path):
     Image.new("RGB", (28, 20), "green").save(root / "red" / "new.png")
     with pytest.raises(InputError, match="the pictures have changed"):
         run(["train", "--out", str(out), "--resume"])
+
+
+def test_a_run_that_was_moved_goes_on(photos, tmp_path):
+    root, out = tmp_path / "photos", tmp_path / "run"
+    shutil.copytree(photos, root)
+    with pytest.raises(InputError, match="no longer a number"):  # a run that has begun and is not finished
+        train(Recipe(f"folder:{root}", out=str(out), steps=50, lr=1e30, widths=[8]), progress=False)
+    told = (out / "recipe.yaml").read_text().replace("device: auto", "device: cuda")
+    (out / "recipe.yaml").write_text(told)  # as if it had been begun on another machine
+    root.rename(tmp_path / "moved")
+    for asked in (f"folder:{tmp_path / 'moved'}", "digits"):
+        with pytest.raises(InputError, match="have changed" if asked == "digits" else "no longer a number"):
+            run(["train", "--out", str(out), "--resume", "--data", asked, "--device", "cpu"])
+
+
+def test_a_model_without_its_training_is_not_begun_anew(model, tmp_path):
+    given = shutil.copytree(model, tmp_path / "given", ignore=shutil.ignore_patterns("resume"))
+    before = {p: p.read_bytes() for p in given.rglob("*") if p.is_file()}
+    with pytest.raises(InputError, match="nothing of its training to go on with.*--start-from"):
+        run(["train", "--out", str(given), "--resume"])
+    assert {p: p.read_bytes() for p in given.rglob("*") if p.is_file()} == before
+
+
+def test_a_finished_run_gives_its_model_again(model, tmp_path):
+    again = shutil.copytree(model, tmp_path / "again")
+    (again / "model.safetensors").unlink()
+    run(["train", "--out", str(again), "--resume"])
+    assert (again / "model.safetensors").read_bytes() == (model / "model.safetensors").read_bytes()
 
 
 def test_a_loss_that_is_no_number_keeps_what_was_learned(photos, tmp_path):

@@ -178,6 +178,43 @@ def test_a_stray_picture_above_the_classes(tmp_path):
     assert data.train.classes == ("cat", "dog") and sorted(data.skipped) == ["cover.png", "pets/cover.png"]
 
 
+def test_a_name_and_the_same_with_a_number(tmp_path):
+    assert load_data(f"folder:{folder(tmp_path, {'cat2': 3, 'Cat': 3, 'cat10': 3})}").train.classes == (
+        "Cat", "cat2", "cat10")  # fmt: skip
+
+
+def test_names_in_zips_from_a_mac_and_from_windows(tmp_path):
+    root = folder(tmp_path / "pets", {"Caf##": 3, "dog": 3})
+    mac = zipped(root, tmp_path / "mac.zip")
+    mac.write_bytes(mac.read_bytes().replace(b"Caf##", "Café".encode()))  # UTF-8 that does not say so
+    assert load_data(str(mac)).train.classes == ("Café", "dog")
+    for k, form in enumerate(("pets\\{}\\{}", "./{}/{}")):
+        with zipfile.ZipFile(tmp_path / f"{k}.zip", "w") as z:
+            for p in root.rglob("*.png"):
+                z.writestr(form.format(p.parent.name, p.name), p.read_bytes())
+        assert load_data(str(tmp_path / f"{k}.zip")).train.classes == ("Caf##", "dog")
+
+
+def test_parts_with_longer_names(tmp_path):
+    data = load_data(f"folder:{folder(tmp_path, {f'seg_{p}/{c}': 3 for p in ('train', 'test') for c in 'ab'})}")
+    assert data.train.classes == ("a", "b") and all(n.startswith("seg_test/") for n in data.test.names)
+
+
+def test_grey_is_asked_for_a_little_at_a_time(tmp_path, monkeypatch):
+    folder(tmp_path, {"a": 30, "b": 30}, size=(8, 8))
+    for p in tmp_path.rglob("*.png"):
+        Image.open(p).convert("L").convert("RGB").save(p)
+    asked, decode = [], module._Decoder.decode
+
+    def spy(self, at):
+        asked.append(len(at) * int(np.prod(self.shape[1:])))
+        return decode(self, at)
+
+    monkeypatch.setattr(module._Decoder, "decode", spy)
+    monkeypatch.setattr(module, "_IN_MEMORY", 0)
+    assert load_data(f"folder:{tmp_path}", size=1024).train.channels == 1 and max(asked) <= 1 << 26
+
+
 def test_sets_called_sets(tmp_path):
     root = folder(tmp_path / "f", {f"{part}/{name}": 3 for part in ("training_set", "test-set") for name in ("a", "b")})
     data = load_data(f"folder:{root}")
@@ -367,9 +404,36 @@ def test_a_row_with_too_many_cells_is_no_label_cut_short(tmp_path):
     picture(1).save(tmp_path / "~a.png")
     with pytest.raises(InputError, match="line 3 .*has more than its 2 columns: 'Texas'"):
         load_data(f"csv:{tmp_path / 't.csv'}")
-    rows = 2 * "~a.png,Rome,\n~a.png,Paris\n"  # a comma at the end says nothing
+    rows = "~a.png,Rome,\n1.png,Paris\n2.png,Rome\n3.png,Paris\n"  # a comma at the end says nothing
     (tmp_path / "t.csv").write_text("file,place\n" + rows)
+    for k in (1, 2, 3):
+        picture(k).save(tmp_path / f"{k}.png")
     assert load_data(f"csv:{tmp_path / 't.csv'}").train.classes == ("Paris", "Rome")
+
+
+def test_a_file_twice_in_a_table_is_refused(tmp_path):
+    rows = shapes(tmp_path)
+    with pytest.raises(InputError, match="line 14 .* names 'pics/0.png' again, after line 2; keep one"):
+        load_data(f"csv:{table(tmp_path / 't.csv', rows + rows[:1])}")
+
+
+def test_a_class_of_heic_is_not_lost(tmp_path):
+    rows = shapes(tmp_path)
+    for k in "xy":
+        (tmp_path / f"{k}.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+        rows.append((f"{k}.heic", "green", "round"))
+    with pytest.raises(InputError, match="no picture of 'green' .* can be used; first x.heic"):
+        load_data(f"csv:{table(tmp_path / 't.csv', rows)}")
+    root = folder(tmp_path / "pets", {"cat": 3, "dog": 3})
+    (root / "owl").mkdir()
+    (tmp_path / "x.heic").rename(root / "owl" / "x.heic")
+    with pytest.raises(InputError, match="without pictures: owl, and owl/x.heic .*; fill or remove"):
+        load_data(f"folder:{root}")
+
+
+def test_a_table_written_on_windows(tmp_path):
+    rows = [(name.replace("/", "\\"), *labels) for name, *labels in shapes(tmp_path)]
+    assert load_data(f"csv:{table(tmp_path / 't.csv', rows)}").train.columns["colour"] == ("blue", "red")
 
 
 def test_a_name_too_long_to_be_one(tmp_path):
@@ -646,6 +710,14 @@ def test_damaged_zip(tmp_path):
 def test_a_name_is_known_however_it_is_written():
     assert [known_name(n) for n in ("CIFAR-10", " Fashion MNIST", "digits")] == ["cifar10", "fashion_mnist", "digits"]
     assert known_name("folder:pets") is None and known_name("") is None
+
+
+def test_another_colour_is_no_copy():
+    pictures = torch.full((3, 3, 16, 16), 255, dtype=torch.uint8)
+    pictures[0, 1:, 4:9, 4:9] = 0  # a red square
+    pictures[1, :2, 4:9, 4:9] = 0  # a blue one
+    pictures[2] = (pictures[1] * 0.8).to(torch.uint8)
+    assert near_copies(module._digest(PictureSet(pictures, [0, 1, 1], columns=["red", "blue"]))[1]) == [(1, 2)]
 
 
 def test_a_large_picture_is_looked_at_almost_alone():

@@ -279,6 +279,16 @@ def test_copies_are_counted_where_too_few_are_held_out_for_the_rest(few, tmp_pat
     found = {f.name: f for f in scores.figures}
     assert found["nearer than 99 % of real"].drawn.value == 1 and "FID" not in found and "KID" not in found
     assert any("takes 20 held-out pictures, not 18" in note for note in scores.notes)
+    assert found["nearer than 99 % of real"].drawn.n == 40  # all that were drawn
+
+
+def test_held_out_pictures_that_were_learned_from_hide_no_copies(few, tmp_path):
+    train, test = few.subset(range(160)), few.subset(range(150, 200))  # ten of them are in both
+    drawn = (few.pictures(range(40)).int() + 3).clamp(max=255).to(torch.uint8)
+    data = Data("made", train, test, ((8, 8), (8, 8)), {})
+    scores = score(drawn, few.labels[:40], data, network=train_judge(few, folder=tmp_path))
+    assert named(scores)["nearer than 99 % of real"].drawn.value == 1
+    assert any(" of 40 held-out pictures are among the training pictures too" in note for note in scores.notes)
 
 
 # --- agreement ---

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -128,3 +129,17 @@ def test_a_state_of_another_length_is_no_beginning(tmp_path, began, goes_on, how
     next(run), run.close()
     with pytest.raises(InputError, match=f"began {how}: go on as it began, not to {goes_on} steps"):
         next(fit(task, batches, state=tmp_path / "state", steps=goes_on))
+
+
+def test_a_pause_is_no_training(monkeypatch):
+    digits, clock = load_data("digits").train, [0.0]
+    monkeypatch.setattr("classypics.train.time", SimpleNamespace(monotonic=lambda: clock[0]))
+    denoiser = Denoiser(UNet(1, widths=[8]), ClassLabels(list(digits.classes)))
+    task = DenoisingTask(denoiser, Pixels(1, (8, 8)), LogNormal())
+    run = fit(task, Batches(digits, 4, seed=0), minutes=10)
+    for _ in range(5):
+        next(run)
+        clock[0] += 0.1
+    clock[0] += 3600  # Ctrl-Z, and fg an hour later
+    step = next(run)
+    assert step.steps is None and step.seconds < 100

@@ -134,3 +134,10 @@ def test_previews_that_take_long_are_few(tmp_path, monkeypatch, seconds, preview
     monkeypatch.setattr(recipe, "time", SimpleNamespace(monotonic=lambda: next(clock), perf_counter=time.perf_counter))
     train(Recipe("digits", out=str(tmp_path), steps=50, **SMALL), progress=False)
     assert len(list((tmp_path / "samples").glob("*.png"))) == previews
+
+
+def test_scores_say_what_the_first_model_may_have_seen(first, others, tmp_path):
+    for k, (data, told) in enumerate({"digits": False, f"folder:{others}": True}.items()):
+        train(Recipe(data, out=str(tmp_path / str(k)), start_from=str(first), **STILL), progress=False)
+        notes = recipe.evaluate(tmp_path / str(k), num_images=20, progress=False).notes
+        assert any(f"began with {first}, which learned from other pictures" in note for note in notes) == told
