@@ -242,8 +242,11 @@ def _listing(path: Path) -> tuple:
                 length = os.path.getsize(full) if os.path.isfile(full) else 0
                 files[*parts, n] = _File(_text("/".join((*parts, n))), full, length=length)
     else:
-        for m in _members(path):
+        members = _members(path)
+        windows = not any("/" in m.filename for m in members)
+        for m in members:
             name = _member_name(m)
+            name = name.replace("\\", "/") if windows else name
             parts = tuple(p for p in name.split("/") if p not in ("", "."))
             folders.add(parts[:-1] if parts and not name.endswith("/") else parts)
             if parts and not name.endswith("/"):
@@ -257,12 +260,11 @@ def _listing(path: Path) -> tuple:
 
 # %% ../nbs/01_data.ipynb #935433bd
 def _member_name(member) -> str:
-    "The name of a file in a zip as it was meant; one of a folder ends in /."
-    name = member.filename
+    "The name of a file in a zip as it was meant."
     if not member.flag_bits & 0x800:  # a Mac writes UTF-8 and does not say so
         with contextlib.suppress(UnicodeError):
-            name = name.encode("cp437").decode()
-    return name.replace("\\", "/")  # as Windows may write it
+            return member.filename.encode("cp437").decode()
+    return member.filename
 
 
 def _members(path: Path) -> list:
@@ -311,9 +313,11 @@ def _class_level(pictures: dict, source: str) -> tuple:
             break  # classes here; a stray picture beside several folders does not make their folder one
         depth, inside = depth + 1, deeper
     tops = {k[depth] for k in inside}
-    words = lambda t: (re.sub("set$", "", word) for word in re.split("[-_ ]+", t.casefold()))
-    kind = lambda t: next((_SPLITS[word] for word in words(t) if word in _SPLITS), None)
+    kind = lambda t: _SPLITS.get(re.sub("[-_ ]?set$", "", t.casefold()))
     part = {t: kind(t) for t in tops if kind(t) is not None}
+    if not part and all(len(k) > depth + 2 for k in inside):  # seg_train/ and seg_test/ with folders below
+        words = {t: [w for w in re.split("[-_ ]+", t.casefold()) if w in _SPLITS] for t in tops}
+        part = {t: _SPLITS[w[0]] for t, w in words.items()} if all(words.values()) else {}
     if len(set(part.values())) == 2 and 0 not in part.values() and set(part) == tops:
         raise InputError(f"{source} has {' and '.join(sorted(tops))}, and nothing to learn from: name a folder train")
     if len(set(part.values())) < 2 or 0 not in part.values():
@@ -850,7 +854,7 @@ def near_copies(thumbnails: torch.Tensor) -> list:
     from tqdm import tqdm
 
     x = thumbnails - thumbnails.mean(1, keepdim=True)
-    x = x / x.norm(dim=1, keepdim=True).clamp(min=0.1)  # a picture of one colour is like none
+    x /= x.norm(dim=1, keepdim=True).clamp(min=0.1)  # a picture of one colour is like none
     short = x @ torch.linalg.eigh(x.T @ x)[1][:, -32:]  # a projection brings points closer, never apart: it misses none
     length, first = short.square().sum(1, keepdim=True), torch.full((len(x),), len(x))
     left = torch.cat([-2 * short, length, torch.ones_like(length)], 1)
@@ -919,7 +923,8 @@ def analyse(data: Data) -> Analysis:
     for i, h in enumerate(hashes):
         same.setdefault(h, []).append(i)
     once = [group[0] for group in same.values()]
-    near = [(once[a], once[b]) for a, b in near_copies(thumbnails[once])]
+    thumbnails = thumbnails if len(once) == len(thumbnails) else thumbnails[once]
+    near = [(once[a], once[b]) for a, b in near_copies(thumbnails)]
     groups = [group for group in same.values() if len(group) > 1]
     leaked = [(i, g[0]) for g in groups for i in g if g[0] < split <= i]
     leaked += [(i, a) for a, b in near if a < split <= b for i in same[hashes[b]]]

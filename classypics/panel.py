@@ -464,7 +464,7 @@ def code_html(code: str) -> str:
 def download_html(name: str, data: bytes, *, number: int) -> str:
     "A download that begins when it is shown, in the page in which a button for it was pressed; each has a `number`."
     begin = (  # and once: the same HTML is shown again in a second view, and when a notebook is opened again
-        "if(window.classypics?.saves){window.classypics.saves=false;"
+        "if(window.classypics?.saves>0){window.classypics.saves--;"
         "const a=this.previousElementSibling,b=Uint8Array.from(atob(a.dataset.bytes),c=>c.charCodeAt(0));"
         "a.href=window.URL.createObjectURL(new Blob([b]));a.click();"
         "setTimeout(()=>window.URL.revokeObjectURL(a.href),6e4)}"

@@ -877,8 +877,22 @@ def _begun(recipe: Recipe, data: Data, folder: Path) -> Plan:
     except (ValueError, LookupError, TypeError) as e:
         raise InputError(f"{folder / 'config.json'} is damaged ({e}); start again with --overwrite") from None
     if fingerprint != data.train.fingerprint:
-        raise InputError(f"the pictures have changed since the run in {folder} began; bring them back, or --overwrite")
+        what = f"the pictures of {recipe.data} have changed since the run in {folder} began, or are others"
+        raise InputError(f"{what}; bring those back, or --overwrite")
+    _note_move(recipe, folder / "recipe.yaml")
     return Plan(recipe, {}, config)
+
+
+def _note_move(recipe: Recipe, path: Path) -> None:
+    "Write where the pictures are now, and what computes, into the run's recipe; its other lines and reasons stay."
+    told, before = path.read_text(encoding="utf-8"), read_recipe(path)
+    for field in ("data", "device"):
+        value = getattr(recipe, field)
+        if value != getattr(before, field):
+            line = f"{field}: {json.dumps(value, ensure_ascii=False)}"  # which is YAML as well
+            told = re.sub(rf"^{field}: .*$", line.replace("\\", r"\\"), told, flags=re.MULTILINE)
+    with replacing(path) as tmp:
+        tmp.write_text(told, encoding="utf-8")
 
 
 def _kept(path: Path) -> dict:
@@ -1130,12 +1144,13 @@ def _beginnings(recipe: Recipe, data: Data) -> list[str]:
     "What belongs beside scores of a model that began with another one, which learned from other pictures."
     notes, codec = [], recipe.codec or "pixels"
     lent = None if codec in BUILT_IN or codec.startswith("diffusers:") else codec
-    for before in filter(None, (recipe.start_from, lent)):
+    for before in filter(None, dict.fromkeys((recipe.start_from, lent))):
         theirs = None
         with contextlib.suppress(InputError, OSError, ValueError, LookupError):  # it may be gone
             theirs = json.loads((find_model(before) / "config.json").read_text(encoding="utf-8"))["data"]["fingerprint"]
         if theirs != data.train.fingerprint:
-            notes.append(f"This model began with {before}, which learned from other pictures: where some of those are "
+            other = "may have learned" if theirs is None else "learned"
+            notes.append(f"This model began with {before}, which {other} from other pictures: where some of those are "
                          "held out here, real pictures score too well, and copies of them are not found.")
     return notes
 

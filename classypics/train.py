@@ -267,7 +267,7 @@ def fit(
     optimizer = Muon(task, lr=lr, weight_decay=weight_decay)
     averaged = AveragedModel(task, multi_avg_fn=power_average(average))
     run = _Run(task, optimizer, averaged, Course.of(steps, minutes, warmup=warmup), state)
-    course, last, most = run.course, time.monotonic(), max(60.0, 6 * (minutes or 0))  # seconds; more was a pause
+    course, last = run.course, time.monotonic()
     if course.done == course.steps:  # finished before, and perhaps killed before its average was put to use
         yield Step(course.done, course.steps, math.nan, 0.0, course.seconds, 0.0, averaged.module)
     while course.steps is None or course.done < course.steps:
@@ -275,6 +275,8 @@ def fit(
             drawn = task.draw(batches[course.done], generator(seed, "draw", course.done))
             loss = run.gradients(drawn, accumulate)
         _update(run, loss, lr=lr, clip=clip)
+        usual = course.seconds / course.done if course.done else math.inf
+        most = max(60.0, 6 * (minutes or 0), 10 * usual)  # seconds; what takes longer was a pause (Ctrl-Z)
         rate, taken, last = lr * course.factor(), time.monotonic() - last, time.monotonic()
         course.done, course.seconds = course.done + 1, course.seconds + min(taken, most)
         course.decide(minutes)

@@ -381,7 +381,7 @@ def test_resume_refuses_changed_pictures(photos, tmp_path):
     with pytest.raises(InputError, match="no longer a number"):  # a run that has begun and is not finished
         train(Recipe(f"folder:{root}", out=str(out), steps=50, lr=1e30, widths=[8]), progress=False)
     Image.new("RGB", (28, 20), "green").save(root / "red" / "new.png")
-    with pytest.raises(InputError, match="the pictures have changed"):
+    with pytest.raises(InputError, match="the pictures of .*photos have changed"):
         run(["train", "--out", str(out), "--resume"])
 
 
@@ -396,6 +396,9 @@ def test_a_run_that_was_moved_goes_on(photos, tmp_path):
     for asked in (f"folder:{tmp_path / 'moved'}", "digits"):
         with pytest.raises(InputError, match="have changed" if asked == "digits" else "no longer a number"):
             run(["train", "--out", str(out), "--resume", "--data", asked, "--device", "cpu"])
+    kept = (out / "recipe.yaml").read_text()
+    assert read_recipe(out / "recipe.yaml").data == f"folder:{tmp_path / 'moved'}" and "device: \"cpu\"" in kept
+    assert kept.count("#") == told.count("#") > 2  # the reasons behind the other fields
 
 
 def test_a_model_without_its_training_is_not_begun_anew(model, tmp_path):

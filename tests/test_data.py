@@ -195,6 +195,22 @@ def test_names_in_zips_from_a_mac_and_from_windows(tmp_path):
         assert load_data(str(tmp_path / f"{k}.zip")).train.classes == ("Caf##", "dog")
 
 
+def test_backslashes_within_the_names_of_a_zip_part_nothing(tmp_path):
+    root, names = folder(tmp_path / "pets", {"a": 3, "b": 3}), {"a": "ソファ", "b": "ソース"}
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as z:  # as Windows in Japan writes it: a byte of ソ is a backslash
+        for p in root.rglob("*.png"):
+            z.writestr(f"{names[p.parent.name].encode('cp932').decode('cp437')}/{p.name}", p.read_bytes())
+    assert len(load_data(str(tmp_path / "pets.zip")).train.classes) == 2
+
+
+def test_classes_with_the_name_of_a_part(tmp_path):
+    for k, names in enumerate((["car", "test tube", "train"], ["steam train", "test tube"])):
+        assert load_data(f"folder:{folder(tmp_path / str(k), dict.fromkeys(names, 3))}").train.classes == tuple(names)
+    root = folder(tmp_path / "masks", {f"{p}/{c}": 3 for p in ("train", "train_masks", "test") for c in "ab"})
+    with pytest.raises(InputError, match="has test, train and beside them train_masks"):
+        load_data(f"folder:{root}")
+
+
 def test_parts_with_longer_names(tmp_path):
     data = load_data(f"folder:{folder(tmp_path, {f'seg_{p}/{c}': 3 for p in ('train', 'test') for c in 'ab'})}")
     assert data.train.classes == ("a", "b") and all(n.startswith("seg_test/") for n in data.test.names)

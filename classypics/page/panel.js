@@ -25,14 +25,14 @@ window.classypics ||= (() => {
       const viewer = panel(e).querySelector('.cp-viewer');
       setTimeout(() => viewer.scrollIntoView({block: 'nearest', behavior: 'smooth'}), 400);
     }
-    if (panel(e) && e.target.closest('.cp-save')) window.classypics.saves = true;  // see download_html
+    if (panel(e) && e.target.closest('.cp-save')) window.classypics.saves++;  // see download_html
     if (panel(e) && e.target.closest('.cp-cancel')) panel(e).querySelector('.cp-generate').focus();
     if (panel(e) && e.target.matches('.cp-copy')) {
       getSelection().selectAllChildren(e.target.previousElementSibling);
       if (document.execCommand('copy')) e.target.textContent = 'Copied';
     }
   });
-  return {saves: false};
+  return {saves: 0};
 })();
 // Only what is there already when its text changes is read aloud.
 setTimeout(() => document.querySelectorAll('.cp-said').forEach(said => said.setAttribute('aria-live', 'polite')), 500);
