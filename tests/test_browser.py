@@ -226,10 +226,12 @@ def test_progress_is_seen_and_cancelled(visit):
     visit.field("Pictures").fill("3")
     assert visit.generate(number=3).count() == 3
     assert len(visit.field("History").locator("option").all()) == 2  # and not one of a second click
+    visit.press("More settings")
 
 
 def test_a_finished_picture_is_clicked_while_others_are_drawn(visit):
     page = visit.page
+    visit.press("More settings")
     visit.field("Steps").fill("250")
     visit.field("Pictures").fill("64")
     visit.press("Generate")
